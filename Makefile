@@ -1,0 +1,106 @@
+# Needs Python >= 3.11 with venv, and make; everything else goes into .venv, at the exact versions of requirements/.
+# `make PYTHON=python3.12 ...` chooses the Python, `make test ARGS="-k lease"` passes arguments on.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+TEST_PROCESSES ?= auto
+POSTGRES_15 ?= /usr/lib/postgresql/15/bin
+
+FIND_PYTHON = for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo "$$python"; break; fi; done
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL_LOCKED = $(INSTALL) --require-hashes --requirement
+INSTALL_PROJECT = $(INSTALL) --no-deps --no-build-isolation --editable .
+
+# A stamp says that a lock file is installed. Each lock file contains the one before it, so a later stamp covers the earlier ones.
+SERVER_STAMP := $(VENV)/.installed-server
+DEV_STAMP := $(VENV)/.installed-dev
+BENCH_STAMP := $(VENV)/.installed-bench
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: dev
+dev: $(SERVER_STAMP) ## Set everything up and run the whole product in this terminal (embedded Postgres, API, worker, reaper)
+	@exec $(BIN)/jobqueue dev $(ARGS)
+
+.PHONY: test
+test: $(DEV_STAMP) ## Run the test suite; the database tests also on Postgres 15 where its binaries are installed
+	@if [ -x "$(POSTGRES_15)/postgres" ] && [ -z "$$JOBQUEUE_TEST_POSTGRES" ] && [ -z "$(ARGS)" ]; then \
+		echo "== database tests on Postgres 15 ($(POSTGRES_15))"; \
+		JOBQUEUE_TEST_POSTGRES="$(POSTGRES_15)" $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) -m database \
+			$(wildcard tests/integration tests/migrations) || exit $$?; \
+		echo "== everything on the embedded Postgres"; \
+	fi
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(DEV_STAMP) ## Run the tests that need no database, in some seconds
+	@$(BIN)/python -m pytest -m "not database and not slow" $(ARGS)
+
+.PHONY: lint
+lint: $(DEV_STAMP) ## Check style, types and the floors of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(DEV_STAMP) ## Put the code into the house's form
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: check
+check: lint test ## Do what CI does
+
+.PHONY: bench
+bench: $(BENCH_STAMP) ## Run the benchmarks beside their peers
+	@exec $(BIN)/python -m bench $(ARGS)
+
+.PHONY: lock
+lock: $(BIN)/python ## Write the lock files anew from pyproject.toml (LOCK_ARGS=--upgrade takes newer versions)
+	@$(BIN)/python -c 'import uv' 2>/dev/null || $(INSTALL) uv
+	$(call compile,dev,--group dev)
+	$(call compile,server,--group build --constraint requirements/dev.txt)
+	$(call compile,bench,--group dev --group bench --constraint requirements/dev.txt)
+
+LOCK_ARGS ?=
+compile = $(BIN)/python -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links --extra server $(2) $(LOCK_ARGS) --output-file requirements/$(1).txt
+
+.PHONY: clean
+clean: ## Remove what make and the tools made (never the data in .jobqueue)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then \
+		echo "make: no Python >= 3.11 with venv found; install one (on Debian also python3-venv) or name it: make PYTHON=/path/to/python3.12" >&2; \
+		exit 2; \
+	fi; \
+	echo "== making $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv $(VENV)
+
+$(SERVER_STAMP): requirements/server.txt pyproject.toml | $(BIN)/python
+	@echo "== installing requirements/server.txt into $(VENV) (once)"
+	@$(INSTALL_LOCKED) requirements/server.txt
+	@$(INSTALL_PROJECT)
+	@touch $(SERVER_STAMP)
+
+$(DEV_STAMP): requirements/dev.txt pyproject.toml | $(BIN)/python
+	@echo "== installing requirements/dev.txt into $(VENV) (once)"
+	@$(INSTALL_LOCKED) requirements/dev.txt
+	@$(INSTALL_PROJECT)
+	@touch $(SERVER_STAMP) $(DEV_STAMP)
+
+$(BENCH_STAMP): requirements/bench.txt pyproject.toml | $(BIN)/python
+	@echo "== installing requirements/bench.txt into $(VENV) (once)"
+	@$(INSTALL_LOCKED) requirements/bench.txt
+	@$(INSTALL_PROJECT)
+	@touch $(SERVER_STAMP) $(DEV_STAMP) $(BENCH_STAMP)

@@ -1,0 +1,1 @@
+"""Benchmarks: programs that print figures, never timed tests. `python -m bench` compares with the peers; see README.md."""

@@ -1,0 +1,141 @@
+"""Measure jobqueue beside PgQueuer and bare SQL, in one run on one server: `python -m bench --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench import drain, facts, pickup, submit, table
+from bench.bare import BareSql
+from bench.contender import Contender
+from bench.ours import Jobqueue, JobqueueOverHttp
+from bench.peers.pgqueuer import PgQueuer
+from bench.server import Server, serving
+from bench.table import Figure
+
+PARTS: Final = ("submit", "bulk", "drain", "pickup")
+PEERS: Final = (PgQueuer.name, BareSql.name)
+WIDTH: Final = 110
+"""Of the table, where no terminal says."""
+Measure = Callable[[Server, Contender], Awaitable[Mapping[str, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One kind of measurement and who takes part."""
+
+    name: str
+    measure: Measure
+    contenders: list[Contender]
+    is_time: bool = False
+
+
+def main() -> None:
+    """Parse, measure, print the table."""
+    arguments = parse()
+    figures, found = uvloop.run(run(arguments))
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(table.render(figures, PEERS, caption=caption(found)))
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(found | {"settings": settings(arguments), "figures": as_json(figures)}, indent=2) + "\n")
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"which of {','.join(PARTS)}; default all")
+    parser.add_argument("--rounds", type=int, default=3, help="each is taken so often, in turn; medians count (3)")
+    parser.add_argument("--seconds", type=float, default=3, help="how long submits go on (3)")
+    parser.add_argument("--jobs", type=int, default=50_000, help="how many are drained (50000)")
+    parser.add_argument("--samples", type=int, default=100, help="how many pick-ups (100)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    arguments = parser.parse_args()
+    arguments.parts = arguments.parts.split(",")
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"--parts: there is no {', '.join(sorted(unknown))}; choose of {','.join(PARTS)}")
+    return arguments
+
+
+async def run(arguments: argparse.Namespace) -> tuple[list[Figure], dict[str, object]]:
+    """Take all figures; answers them with the facts of the run."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    async with serving() as server:
+        found = facts.gather(await server.version())
+        parts = [part for part in make_parts(server, arguments) if part.name in arguments.parts]
+        steps = [step for part in parts for step in turns(part, arguments.rounds)]
+        taken: dict[tuple[str, str, bool], list[float]] = {}
+        with Progress(*columns, console=console, refresh_per_second=2) as progress:
+            bar = progress.add_task("starting", total=len(steps))
+            for part, contender in steps:
+                progress.update(bar, description=f"{part.name}: {contender.name}")
+                for measure, value in (await part.measure(server, contender)).items():
+                    taken.setdefault((measure, contender.name, part.is_time), []).append(value)
+                progress.advance(bar)
+    return sort(Figure(measure, contender, rounds, is_time) for (measure, contender, is_time), rounds in taken.items()), found
+
+
+def make_parts(server: Server, arguments: argparse.Namespace) -> list[Part]:
+    """Say what is measured, and of whom."""
+    ours, http, peer, bare = Jobqueue(), JobqueueOverHttp(server.directory), PgQueuer(), BareSql()
+    return [
+        Part("submit", partial(submit.one_by_one, seconds=arguments.seconds), [http, ours, peer, bare]),
+        Part("bulk", partial(submit.in_batches, seconds=arguments.seconds), [ours, peer, bare]),
+        Part("drain", partial(drain.drain, jobs=arguments.jobs), [ours, peer, bare]),
+        Part("pickup", partial(pickup.pick_up, samples=arguments.samples), [http, ours, peer], is_time=True),
+    ]
+
+
+def turns(part: Part, rounds: int) -> Iterator[tuple[Part, Contender]]:
+    """Order one part's measurements: all contenders in each round, every other round backwards, so that drift of the machine hits all."""
+    for number in range(rounds):
+        for contender in part.contenders if number % 2 == 0 else reversed(part.contenders):
+            yield part, contender
+
+
+def sort(figures: Iterator[Figure]) -> list[Figure]:
+    """Put figures of one measurement together, in the order in which they were taken first."""
+    listed = list(figures)
+    measures = list(dict.fromkeys(figure.measure for figure in listed))
+    return sorted(listed, key=lambda figure: measures.index(figure.measure))
+
+
+def caption(found: Mapping[str, object]) -> str:
+    """Say below the table what it was taken on."""
+    shown = {key: value for group in ("machine", "versions") for key, value in dict(found[group]).items()}  # type: ignore[call-overload]
+    return f"{' · '.join(f'{key} {value}' for key, value in shown.items())} · commit {found['commit']}"
+
+
+def settings(arguments: argparse.Namespace) -> dict[str, object]:
+    """What was asked for."""
+    return {name: getattr(arguments, name) for name in ("parts", "rounds", "seconds", "jobs", "samples")}
+
+
+def as_json(figures: list[Figure]) -> list[dict[str, object]]:
+    """Every figure with its rounds and ratios."""
+    return [
+        {
+            "measure": figure.measure,
+            "contender": figure.contender,
+            "unit": "ms" if figure.is_time else "jobs/s",
+            "median": figure.median,
+            "rounds": list(figure.rounds),
+            "ratios": dict(table.ratios(figures, figure, PEERS)),
+        }
+        for figure in figures
+    ]
+
+
+if __name__ == "__main__":
+    main()

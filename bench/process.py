@@ -1,0 +1,65 @@
+"""Start a process for as long as a block runs, and end it by its own handle."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from bench.contender import Command
+
+ROOT: Final = Path(__file__).parents[1]
+STOP_S_MAX: Final = 15.0
+LAST_WORDS_BYTES: Final = 2_000
+
+
+class ProcessEnded(Exception):
+    """A process that was to go on has ended; the message has its last words."""
+
+
+class Running:
+    """A started process."""
+
+    def __init__(self, process: Process, log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def check(self) -> None:
+        """Raise ProcessEnded if it has."""
+        if (code := self._process.returncode) is not None:
+            raise ProcessEnded(f"the process ended with {code}: {self.last_words()}")
+
+    def last_words(self) -> str:
+        """Quote the end of its output."""
+        return self._log.read_bytes()[-LAST_WORDS_BYTES:].decode("utf-8", "replace")
+
+
+@asynccontextmanager
+async def running(command: Command, log: Path) -> AsyncIterator[Running]:
+    """Start it in the root of the project, its output in a file; then SIGTERM, and SIGKILL if that does not help."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JOBQUEUE_")} | dict(command.environment)
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command.arguments, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        yield Running(process, log)
+    finally:
+        await _end(process)
+
+
+async def _end(process: Process) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_S_MAX):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,1 @@
+"""Time, tasks and batches: what every long-running part is made of."""

@@ -1,0 +1,97 @@
+"""The one way into every route: `requires(...)` names the scopes, `open_to_all` is for the few routes without a credential.
+
+A route without either fails a test that walks over all of them. It also refuses query parameters the route does not declare, since it is
+the one thing every route passes through.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from jobqueue.api.tokens import REFUSAL, TokenSigner
+from jobqueue.domain.access import Principal, Scope
+from jobqueue.domain.errors import InvalidFields, ScopeMissing, Unauthenticated
+from jobqueue.operations.tenants import KeyRing
+
+API_KEY_PREFIX: Final = "jq_"
+QUERY_FIELDS_MAX: Final = 100
+
+
+class Gate:
+    """Knows who stands behind a credential. One per process; create_app puts it on the application's state."""
+
+    def __init__(self, keys: KeyRing, tokens: TokenSigner) -> None:
+        self._keys = keys
+        self._tokens = tokens
+
+    async def identify(self, authorization: str | None) -> Principal:
+        """Answer whom an Authorization header speaks for. Raises Unauthenticated, the same for every reason."""
+        scheme, _, credential = (authorization or "").partition(" ")
+        credential = credential.strip()
+        if scheme.lower() != "bearer" or not credential:
+            raise Unauthenticated(REFUSAL)
+        if credential.startswith(API_KEY_PREFIX):
+            return await self._keys.verify(credential)
+        return await self._identify_token(credential)
+
+    async def _identify_token(self, token: str) -> Principal:
+        """A token has the scopes it was made with, less what its key lost since."""
+        claims = self._tokens.read(token)
+        if claims.kind != "key":
+            raise Unauthenticated(REFUSAL)
+        principal = await self._keys.still_lives(claims.id)
+        if principal.tenant != claims.tenant:
+            raise Unauthenticated(REFUSAL)
+        if principal.scopes == claims.scopes:
+            return principal
+        return Principal(principal.kind, principal.id, principal.tenant_id, principal.tenant, principal.scopes & claims.scopes)
+
+
+class Requirement:
+    """What a route asks of its caller: any one of the scopes; none named: any credential will do."""
+
+    def __init__(self, *scopes: Scope) -> None:
+        self.scopes = frozenset(scopes)
+        self._named = " or ".join(scopes)
+
+    async def __call__(self, request: Request) -> Principal:
+        """Let the caller in. Raises Unauthenticated, ScopeMissing, InvalidFields."""
+        gate: Gate = request.app.state.gate
+        principal = await gate.identify(request.headers.get("authorization"))
+        if self.scopes and not self.scopes & principal.scopes:
+            raise ScopeMissing(self._named)
+        refuse_unknown_parameters(request)
+        return principal
+
+
+def requires(*scopes: Scope) -> Any:
+    """Make the dependency of a route that needs a credential with one of the scopes."""
+    return Depends(Requirement(*scopes))
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """Refuse query parameters the route does not declare. Raises InvalidFields."""
+    query = request.scope["query_string"]
+    if not query:
+        return
+    declared = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    try:
+        given = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError as error:
+        raise InvalidFields([("/query", f"at most {QUERY_FIELDS_MAX} parameters are allowed")]) from error
+    unknown = sorted({name for name, _ in given if name not in declared})
+    if unknown:
+        raise InvalidFields([(f"/query/{name}", "there is no such parameter") for name in unknown])
+
+
+open_to_all: Final = Depends(refuse_unknown_parameters)
+"""The dependency of a route that needs no credential."""
+
+AnyCaller = Annotated[Principal, requires()]
+JobsReader = Annotated[Principal, requires(Scope.JOBS_READ)]
+JobsWriter = Annotated[Principal, requires(Scope.JOBS_WRITE)]
+MetricsReader = Annotated[Principal, requires(Scope.METRICS_READ, Scope.OPERATOR)]

@@ -1,0 +1,168 @@
+"""Jobs: submit, read, cancel, retry; their history, result and counts."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from jobqueue.api.authorize import JobsReader, JobsWriter
+from jobqueue.api.bodies import json_response, read_object, read_optional_object
+from jobqueue.api.context import context_of
+from jobqueue.api.idempotency import HEADER, read_key
+from jobqueue.api.openapi import documented
+from jobqueue.api.services import ApiServices
+from jobqueue.api.shapes import event_object, fresh_view, job_object, result_object, stats_object, to_domain
+from jobqueue.domain import errors
+from jobqueue.domain.access import Principal
+from jobqueue.domain.errors import InvalidFields, NotFound
+from jobqueue.domain.job import PRIORITIES, JobView
+from jobqueue.domain.lifecycle import Status
+from jobqueue.operations import jobs as operations
+from jobqueue.operations.jobs import Caller
+from jobqueue.protocol import jobs as shapes
+from jobqueue.protocol import wire
+from jobqueue.telemetry.events import JobsSubmitted
+
+UUID_TEXT: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+CURSOR: Final = re.compile(r"[0-9]{1,18}")
+REPLAYED: Final = {"Idempotent-Replayed": "true"}
+KEY_HEADER: Final = {
+    "name": HEADER,
+    "in": "header",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]{1,255}$"},
+    "description": "Quoted or bare. Kept for at least 24 hours after the job has ended.",
+}
+JobId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
+ONE_JOB: Final = "/v1/jobs/{job_id}"
+
+
+def build(services: ApiServices) -> APIRouter:
+    """Make the routes. /v1/jobs/stats stands before /v1/jobs/{job_id}, which would take it."""
+    routes = JobRoutes(services)
+    router = APIRouter(tags=["jobs"])
+
+    def add(path: str, method: str, handler: Any, **more: Any) -> None:
+        router.add_api_route(path, handler, methods=[method], **more)
+
+    submit_errors = (
+        *(errors.IdempotencyKeyMissing, errors.IdempotencyKeyInvalid, errors.IdempotencyKeyReused),
+        *(errors.SubmitInProgress, errors.QueueFull),
+    )
+    submitted = {201: ("The new job.", shapes.Job), 200: ("The job an earlier request with this key and body made.", shapes.Job)}
+    add("/v1/jobs", "POST", routes.submit, **documented(submitted, *submit_errors, body=shapes.JobRequest, headers=(KEY_HEADER,)))
+    add("/v1/jobs/stats", "GET", routes.stats, **documented({200: ("The counts.", shapes.JobStats)}))
+    add(ONE_JOB, "GET", routes.get, **documented({200: ("The job.", shapes.Job)}, NotFound))
+    add(ONE_JOB + "/events", "GET", routes.events, **documented({200: ("A page of its history.", shapes.EventsPage)}, NotFound))
+    add(
+        ONE_JOB + "/result",
+        "GET",
+        routes.result,
+        **documented({200: ("How it ended.", shapes.JobResult)}, NotFound, errors.NotFinished),
+    )
+    cancelled = {200: ("It is cancelled.", shapes.Job), 202: ("It runs; its worker has been asked.", shapes.Job)}
+    cancel = documented(cancelled, NotFound, errors.WrongState, body=shapes.NoFields, is_body_needed=False)
+    add(ONE_JOB, "DELETE", routes.cancel, operation_id="delete_job", **cancel)
+    add(ONE_JOB + "/cancel", "POST", routes.cancel, operation_id="cancel_job", **cancel)
+    retried = documented(
+        {200: ("It is queued again.", shapes.Job)},
+        *(NotFound, errors.WrongState, errors.AttemptsExhausted),
+        body=shapes.RetryRequest,
+        is_body_needed=False,
+    )
+    add(ONE_JOB + "/retry", "POST", routes.retry, **retried)
+    return router
+
+
+class JobRoutes:
+    """The handlers."""
+
+    def __init__(self, services: ApiServices) -> None:
+        self._db = services.db
+        self._submitter = services.submitter
+        self._limits = services.limits
+        self._telemetry = services.telemetry
+        self._wake = services.wake
+
+    async def submit(self, request: Request, caller: JobsWriter) -> Response:
+        """Store one job; it is committed when this answers. The same key and body again answer the same job."""
+        key = read_key(request)
+        job = wire.read(shapes.JobRequest, await read_object(request))
+        asked = to_domain(job, idempotency_key=key, context=context_of(request.scope))
+        stored = await self._submitter.submit(caller.tenant_id, asked)
+        if not stored.is_new:
+            return json_response(job_object(await self._read(caller, stored.job_id)), headers=REPLAYED)
+        self._telemetry.emit(JobsSubmitted(caller.tenant, PRIORITIES[asked.priority]))
+        view = fresh_view(stored, asked, job, tenant=caller.tenant)
+        return json_response(job_object(view), 201, {"Location": f"/v1/jobs/{stored.job_id}"})
+
+    async def get(self, caller: JobsReader, job_id: JobId) -> Response:
+        """Show a job."""
+        return json_response(job_object(await self._read(caller, read_id(job_id))))
+
+    async def events(self, caller: JobsReader, job_id: JobId, cursor: Annotated[str | None, Query()] = None) -> Response:
+        """Show a job's history in order, 500 entries a page."""
+        page = await operations.events(self._db, _caller(caller), read_id(job_id), seq_from=read_cursor(cursor))
+        path = f"/v1/jobs/{job_id}/events"
+        links = [f'<{path}>; rel="first"']
+        if page.next_seq is not None:
+            links.append(f'<{path}?cursor={page.next_seq}>; rel="next"')
+        content = {
+            "items": [event_object(event) for event in page.events],
+            "next_cursor": None if page.next_seq is None else str(page.next_seq),
+            "has_more": page.next_seq is not None,
+        }
+        return json_response(content, headers={"Link": ", ".join(links)})
+
+    async def result(self, caller: JobsReader, job_id: JobId) -> Response:
+        """Show how a job ended."""
+        return json_response(result_object(await operations.result(self._db, _caller(caller), read_id(job_id))))
+
+    async def cancel(self, request: Request, caller: JobsWriter, job_id: JobId) -> Response:
+        """Cancel a job: at once while it waits; one that runs is stopped by its worker, or fenced off after a grace."""
+        number = read_id(job_id)
+        wire.read(shapes.NoFields, await read_optional_object(request))
+        status = await operations.cancel(self._db, _caller(caller), number, grace_s=self._limits.cancel_grace_s)
+        view = await self._read(caller, number)
+        return json_response(job_object(view), 200 if status is Status.CANCELLED else 202)
+
+    async def retry(self, request: Request, caller: JobsWriter, job_id: JobId) -> Response:
+        """Send a job that has ended, or waits after a failure, back to the queue."""
+        number = read_id(job_id)
+        asked = wire.read(shapes.RetryRequest, await read_optional_object(request))
+        lane = await operations.retry(self._db, _caller(caller), number, is_reset=asked.reset_attempts)
+        if lane is not None:
+            self._wake(lane)
+        return json_response(job_object(await self._read(caller, number)))
+
+    async def stats(self, caller: JobsReader) -> Response:
+        """Count the tenant's kept jobs by status."""
+        return json_response(stats_object(await operations.count(self._db, _caller(caller))))
+
+    async def _read(self, caller: Principal, job_id: UUID) -> JobView:
+        return await operations.get(self._db, _caller(caller), job_id, tenant_cap=self._limits.tenant_cap)
+
+
+def read_id(text: str) -> UUID:
+    """Read a job's id. Raises NotFound: no job has a malformed one."""
+    if UUID_TEXT.fullmatch(text) is None:
+        raise NotFound("there is no such job")
+    return UUID(text)
+
+
+def read_cursor(text: str | None) -> int:
+    """Read where a page of events starts. Raises InvalidFields."""
+    if text is None:
+        return 0
+    if CURSOR.fullmatch(text) is None:
+        raise InvalidFields([("/query/cursor", "must be a next_cursor of this list")])
+    return int(text)
+
+
+def _caller(principal: Principal) -> Caller:
+    return Caller(principal.tenant_id, principal.tenant)

@@ -1,0 +1,43 @@
+"""What the routes need from below; made by apps, handed to create_app."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from jobqueue.aio.clock import Clock
+from jobqueue.api.tokens import TokenSigner
+from jobqueue.domain.rotation import Lane
+from jobqueue.operations.database import Database
+from jobqueue.operations.readiness import Readiness
+from jobqueue.operations.submit import Submitter
+from jobqueue.operations.tenants import KeyRing
+from jobqueue.telemetry.events import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class ApiLimits:
+    """Values of the settings the door needs. tenant_cap: running jobs of a tenant that has no limit of its own, 0 none."""
+
+    tenant_cap: int
+    cancel_grace_s: float
+    is_metrics_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServices:
+    """Everything below the door.
+
+    wake is told the lane of a job that was sent back to the queue. render_metrics writes all series, or those of one tenant.
+    """
+
+    db: Database
+    submitter: Submitter
+    keys: KeyRing
+    tokens: TokenSigner
+    limits: ApiLimits
+    clock: Clock
+    telemetry: Telemetry
+    wake: Callable[[Lane], None]
+    render_metrics: Callable[[str | None], Awaitable[bytes]]
+    readiness: Callable[[], Awaitable[Readiness]]

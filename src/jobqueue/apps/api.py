@@ -1,0 +1,97 @@
+"""The API role: the HTTP door, the submitter and the waker behind it, the metrics port. Composition only."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from jobqueue.aio.clock import SystemClock
+from jobqueue.aio.supervise import run_services
+from jobqueue.api.app import create_app
+from jobqueue.api.services import ApiLimits, ApiServices
+from jobqueue.api.tokens import TokenSigner
+from jobqueue.apps import metrics_peers
+from jobqueue.apps.database import opened
+from jobqueue.apps.http_server import HttpServer, bind
+from jobqueue.apps.metrics_port import MetricsPort
+from jobqueue.apps.process import make_telemetry
+from jobqueue.apps.version import own_version
+from jobqueue.config import Settings
+from jobqueue.operations import migrations
+from jobqueue.operations.database import Database
+from jobqueue.operations.naming import NameBook
+from jobqueue.operations.readiness import ReadinessProbe
+from jobqueue.operations.submit import SubmitDefaults, Submitter
+from jobqueue.operations.tenants import KeyRing
+from jobqueue.operations.wakeups import Waker
+from jobqueue.telemetry.events import Telemetry
+from jobqueue.telemetry.metrics import Metrics
+
+CONNECTIONS: Final = 10
+"""Two for submits under way, one for wake-ups, the rest for reads."""
+STOP_MARGIN_S: Final = 6.0
+"""What a service may take beyond the shutdown grace: the submitter stores what it has taken."""
+
+
+async def serve(settings: Settings, *, host: str, port: int, stop: asyncio.Event) -> None:
+    """Answer requests until stopped, then drain. Raises StartRefused, JobQueueError."""
+    telemetry, metrics = make_telemetry()
+    listener = bind(host, port)
+    async with opened(settings, size=CONNECTIONS, purpose="api") as db:
+        clock = SystemClock()
+        waker = Waker(db, clock=clock)
+        submitter = Submitter(db, NameBook(db), _defaults(settings), clock=clock, wake=waker.wake)
+        services = build_services(settings, db, submitter, waker, telemetry, metrics, is_draining=stop.is_set, clock=clock)
+        door = HttpServer(create_app(services, version=own_version()), listener, name="api", drain_s_max=settings.shutdown_grace_seconds)
+        machines = MetricsPort(settings.metrics_port, db=db, metrics=metrics, is_draining=stop.is_set)
+        # ended in reverse: the door first, so that everything taken in is still stored and told
+        await run_services([machines, submitter, waker, door], stop, stop_s_max=settings.shutdown_grace_seconds + STOP_MARGIN_S)
+
+
+def build_services(
+    settings: Settings,
+    db: Database,
+    submitter: Submitter,
+    waker: Waker,
+    telemetry: Telemetry,
+    metrics: Metrics,
+    *,
+    is_draining: Callable[[], bool],
+    clock: SystemClock,
+) -> ApiServices:
+    """Put together what the door needs."""
+    return ApiServices(
+        db=db,
+        submitter=submitter,
+        keys=KeyRing(db, clock=clock),
+        tokens=TokenSigner(settings.api_secret_keys, now_s=time.time),
+        limits=ApiLimits(
+            tenant_cap=settings.tenant_max_concurrent,
+            cancel_grace_s=settings.cancel_grace_seconds,
+            is_metrics_open=settings.metrics_open,
+        ),
+        clock=clock,
+        telemetry=telemetry,
+        wake=waker.wake,
+        render_metrics=_renderer(metrics, metrics_peers.read_ports(os.environ.get(metrics_peers.VARIABLE, ""))),
+        readiness=ReadinessProbe(db, needed=migrations.head(), is_draining=is_draining, clock=clock).ask,
+    )
+
+
+def _defaults(settings: Settings) -> SubmitDefaults:
+    return SubmitDefaults(
+        max_attempts=settings.max_attempts,
+        expires_in_s=settings.pending_timeout_seconds,
+        max_queued=settings.tenant_max_queued,
+    )
+
+
+def _renderer(metrics: Metrics, peers: list[int]) -> Callable[[str | None], Awaitable[bytes]]:
+    """Write this process's series, with those of the peers dev names added when all tenants' are asked for."""
+
+    async def render(tenant: str | None) -> bytes:
+        own = metrics.render(tenant)
+        return await metrics_peers.gather(own, peers) if peers and tenant is None else own
+
+    return render

@@ -1,0 +1,43 @@
+"""The reaper role: the services of time, the metrics port. Composition only."""
+
+from typing import Final, cast
+from uuid import uuid4
+
+from jobqueue.aio.clock import SystemClock
+from jobqueue.aio.supervise import run_services
+from jobqueue.apps.database import lease_terms, opened
+from jobqueue.apps.metrics_port import MetricsPort
+from jobqueue.apps.process import fault_teller, make_telemetry
+from jobqueue.apps.signals import Stops
+from jobqueue.config import Settings
+from jobqueue.operations.database import open_database
+from jobqueue.reaper.events import Emit
+from jobqueue.reaper.services import CONNECTIONS, build_services
+
+SECONDS_PER_DAY: Final = 24 * 3600.0
+DIRECT_CONNECTIONS: Final = 1
+STOP_S_MAX: Final = 2.0
+"""For one service to end; what it was at is one transaction, done or undone."""
+
+
+async def serve(settings: Settings, stops: Stops) -> None:
+    """Keep time until stopped. Raises JobQueueError."""
+    assert settings.direct_url is not None
+    telemetry, metrics = make_telemetry()
+    async with opened(settings, size=CONNECTIONS, purpose="reaper") as db:
+        direct_db = await open_database(settings.direct_url, size=DIRECT_CONNECTIONS, application_name="jobqueue-leader")
+        try:
+            services = build_services(
+                db,
+                direct_db,
+                lease_terms(settings),
+                holder=uuid4(),
+                retention_s=settings.retention_days * SECONDS_PER_DAY,
+                clock=SystemClock(),
+                on_fault=fault_teller(telemetry),
+                emit=cast(Emit, telemetry.emit),
+            )
+            port = MetricsPort(settings.metrics_port, db=db, metrics=metrics, is_draining=stops.stop.is_set)
+            await run_services([port, *services], stops.stop, stop_s_max=STOP_S_MAX)
+        finally:
+            await direct_db.close()

@@ -1,0 +1,1 @@
+"""The `jobqueue` command: parses arguments, calls an app or the client, prints."""

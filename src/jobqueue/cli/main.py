@@ -1,0 +1,74 @@
+"""`jobqueue`: the commands, and what they end with.
+
+Exit codes: 0 done, 1 the thing failed, 2 wrong usage or configuration. What was foreseen is one line on stderr, the rest a traceback.
+Importing this needs the base install only; what a command needs is imported when it runs, so that `jobqueue --help` is quick.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, cast
+
+import typer
+
+from jobqueue.apps.refusals import ChildRefused, RoleFailed, StartRefused
+from jobqueue.apps.version import own_version
+from jobqueue.cli import keys, roles, tenants
+from jobqueue.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USAGE, complain, say
+
+PROGRAM: Final = "jobqueue"
+
+commands = typer.Typer(
+    help="A durable job queue on PostgreSQL.", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+for role in (roles.dev, roles.api, roles.worker, roles.reaper, roles.migrate):
+    commands.command()(role)
+commands.add_typer(tenants.commands, name="tenants")
+commands.add_typer(keys.commands, name="keys")
+
+WrongUsage: Final = cast(
+    type[Any], next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+)  # typer does not show it under a name of its own
+
+
+def show_version(is_asked: bool) -> None:
+    """Say the version and end."""
+    if is_asked:
+        say(f"{PROGRAM} {own_version()}")
+        raise typer.Exit
+
+
+@commands.callback()
+def options(
+    is_version_asked: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """A durable job queue on PostgreSQL."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; answers its exit code."""
+    try:
+        return commands(arguments, prog_name=PROGRAM, standalone_mode=False) or EXIT_DONE
+    except WrongUsage as error:
+        path = error.ctx.command_path if getattr(error, "ctx", None) else PROGRAM
+        complain(f"{error.format_message().rstrip('.')}; see `{path} --help`")
+        return EXIT_WRONG_USAGE
+    except StartRefused as error:
+        complain(str(error))
+        return EXIT_WRONG_USAGE
+    except ChildRefused:
+        return EXIT_WRONG_USAGE
+    except RoleFailed as error:
+        complain(str(error))
+        return EXIT_FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        return EXIT_FAILED
+
+
+def app() -> None:
+    """Run the command of this process's arguments and end with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    app()

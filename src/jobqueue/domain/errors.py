@@ -1,0 +1,228 @@
+"""Every error a caller can react to, as one tree.
+
+    JobQueueError
+    ├── InvalidRequest          the request can never succeed as it is
+    │   ├── InvalidFields           names the fields
+    │   ├── BodyMalformed           not JSON at all; names the place
+    │   ├── BodyTooLarge
+    │   ├── HeaderInvalid           names the header
+    │   ├── IdempotencyKeyMissing
+    │   ├── IdempotencyKeyInvalid
+    │   └── IdempotencyKeyReused    the key belongs to another body
+    ├── AccessRefused
+    │   ├── Unauthenticated
+    │   └── ScopeMissing
+    ├── NotFound                    also: belongs to another tenant
+    ├── Conflict                    the state of the world refuses it now
+    │   ├── SubmitInProgress        a twin holds the key in an open transaction
+    │   ├── WrongState              the job is not in a state that allows this
+    │   ├── AttemptsExhausted
+    │   ├── NotFinished
+    │   ├── NameTaken
+    │   └── LeaseLost
+    ├── LimitReached
+    │   └── QueueFull
+    └── Unavailable                 try again, with the same key or token
+        ├── DatabaseUnavailable
+        └── Overloaded
+
+`code` is public and never changes; the HTTP status is the door's business (api/problems.py).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class JobQueueError(Exception):
+    """Base of every error of this product. The message is one sentence for the caller, without secrets."""
+
+    code: ClassVar[str] = "error"
+
+
+class InvalidRequest(JobQueueError):
+    """The request can never succeed as it is."""
+
+    code = "invalid_request"
+
+
+class InvalidFields(InvalidRequest):
+    """Some fields are wrong; `fields` names each by JSON pointer with what to change."""
+
+    code = "invalid_fields"
+
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{pointer}: {detail}" for pointer, detail in fields))
+        self.fields = fields
+
+
+class BodyMalformed(InvalidRequest):
+    """The body is not JSON; `fields` names the place by JSON pointer, as far as the body could be read."""
+
+    code = "body_malformed"
+
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{pointer}: {detail}" if pointer else detail for pointer, detail in fields))
+        self.fields = fields
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body has more than `bytes_max` bytes."""
+
+    code = "body_too_large"
+
+    def __init__(self, *, bytes_max: int) -> None:
+        super().__init__(f"the body may have at most {bytes_max} bytes")
+        self.bytes_max = bytes_max
+
+
+class HeaderInvalid(InvalidRequest):
+    """The header `header` cannot be read."""
+
+    code = "header_invalid"
+
+    def __init__(self, message: str, *, header: str) -> None:
+        super().__init__(message)
+        self.header = header
+
+
+class IdempotencyKeyMissing(InvalidRequest):
+    """The call needs an Idempotency-Key header."""
+
+    code = "idempotency_key_missing"
+
+
+class IdempotencyKeyInvalid(InvalidRequest):
+    """The Idempotency-Key is not 1-255 printable ASCII characters."""
+
+    code = "idempotency_key_invalid"
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    """The Idempotency-Key was used with another body; `job_id` holds the key."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self, message: str, *, job_id: str) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class AccessRefused(JobQueueError):
+    """The caller may not do this."""
+
+    code = "forbidden"
+
+
+class Unauthenticated(AccessRefused):
+    """The credential is missing, malformed, expired, revoked or forged: never said which."""
+
+    code = "unauthenticated"
+
+
+class ScopeMissing(AccessRefused):
+    """The credential is good but lacks `scope`."""
+
+    code = "scope_missing"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this call needs the scope {scope}")
+        self.scope = scope
+
+
+class NotFound(JobQueueError):
+    """There is no such thing for this tenant."""
+
+    code = "not_found"
+
+
+class Conflict(JobQueueError):
+    """The present state refuses the call; another time it may pass."""
+
+    code = "conflict"
+
+
+class SubmitInProgress(Conflict):
+    """A request with the same Idempotency-Key is still under way."""
+
+    code = "submit_in_progress"
+
+
+class WrongState(Conflict):
+    """The job's `status` does not allow this verb."""
+
+    code = "wrong_state"
+
+    def __init__(self, message: str, *, status: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class AttemptsExhausted(Conflict):
+    """The job has no attempts left and the call did not reset them."""
+
+    code = "attempts_exhausted"
+
+
+class NotFinished(Conflict):
+    """The job has not ended yet."""
+
+    code = "not_finished"
+
+
+class NameTaken(Conflict):
+    """The name belongs to somebody already."""
+
+    code = "name_taken"
+
+
+class LeaseLost(Conflict):
+    """The lease is no longer the caller's: it expired, or another worker holds a newer one."""
+
+    code = "lease_lost"
+
+
+class LimitReached(JobQueueError):
+    """A limit of the tenant is reached; pass again after `retry_after_s`."""
+
+    code = "limit_reached"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFull(LimitReached):
+    """The tenant has as many waiting jobs as it may have."""
+
+    code = "queue_full"
+
+
+class Unavailable(JobQueueError):
+    """The service cannot answer now. Trying again with the same key or token is safe."""
+
+    code = "unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database did not answer in time; whether a write happened is not known."""
+
+    code = "database_unavailable"
+
+
+class Overloaded(Unavailable):
+    """A bounded queue inside the process is full."""
+
+    code = "overloaded"
+
+
+class UnsafeDatabase(JobQueueError):
+    """The server runs with fsync or full_page_writes off: a crash would lose accepted jobs."""
+
+    code = "unsafe_database"
+
+
+class SchemaTooOld(JobQueueError):
+    """The database's schema is older than this program needs: run `jobqueue migrate`."""
+
+    code = "schema_too_old"

@@ -1,0 +1,105 @@
+"""A claimed job in the hands of its holder, and what the holder reports while it runs.
+
+These are made once a job, so they are not frozen: a frozen dataclass costs three times as much to make.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from jobqueue.domain.outcome import Outcome, Standing
+
+BEATS_PER_LEASE: Final = 3
+"""Renewals per lease length: one may be lost and one late before a living worker is taken for dead (failures.md B5)."""
+
+SELF_FENCE_MARGIN_S: Final = 0.5
+"""A holder trusts its lease for this much less than the database grants."""
+
+
+@dataclass(slots=True)
+class Lease:
+    """One job, held. Time alone never proves ownership, the token does.
+
+    data_json is the job's `data` as JSON text, as it was submitted. lease_s: how long the lease lives without a heartbeat.
+    `is_isolated`: a run before this one ended with its process, so this one runs alone in a process of its own.
+    """
+
+    job_id: UUID
+    token: UUID
+    tenant: str
+    queue: str
+    job_type: str
+    priority: str
+    standing: Standing
+    data_json: str
+    lease_s: float
+    timeout_s: float
+    key_id: int | None
+    tags: list[str]
+    metadata_json: str | None
+    idempotency_key: str | None
+    correlation_id: str | None
+    traceparent: str | None
+
+    @property
+    def created_at(self) -> datetime:
+        """When the job was submitted; a UUIDv7 carries it in its first 48 bits, in ms."""
+        return datetime.fromtimestamp((self.job_id.int >> 80) / 1000, UTC)
+
+    @property
+    def is_isolated(self) -> bool:
+        """Whether the run must not share a process with others."""
+        return self.standing.crashes > 0
+
+
+@dataclass(slots=True)
+class Beat:
+    """What a holder says of one lease. started_ago_s: since its handler started, None if it has not."""
+
+    job_id: UUID
+    token: UUID
+    started_ago_s: float | None = None
+    progress: float | None = None
+    message: str | None = None
+
+
+class BeatStatus(StrEnum):
+    """What the database says of one lease."""
+
+    OK = "ok"
+    BUSY = "busy"
+    """The row is locked by another transition: not renewed, not lost. Beat again soon."""
+    LOST = "lost"
+    CANCEL_REQUESTED = "cancel_requested"
+
+
+@dataclass(slots=True)
+class Settlement:
+    """One lease with how it ended."""
+
+    job_id: UUID
+    token: UUID
+    standing: Standing
+    outcome: Outcome
+    key_id: int | None = None
+
+
+class SettleStatus(StrEnum):
+    """What became of one settlement. REPLAYED: this very token settled this way before, so the answer to it was lost."""
+
+    SETTLED = "settled"
+    REPLAYED = "replayed"
+    LEASE_LOST = "lease_lost"
+
+
+@dataclass(slots=True)
+class Settled:
+    """The answer to one settlement; `next_status` is None when the lease was lost."""
+
+    job_id: UUID
+    status: SettleStatus
+    next_status: str | None

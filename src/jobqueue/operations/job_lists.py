@@ -1,0 +1,103 @@
+"""Lists of jobs, and what is done to many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from jobqueue.domain.job import JobView
+from jobqueue.domain.job_filter import BULK_MAX, JobFilter
+from jobqueue.operations.jobs import WORKER_ALIVE_S, Caller
+from jobqueue.store import job_lists as lists
+from jobqueue.store import jobs as store
+from jobqueue.store import names
+from jobqueue.store.pool import Database, Transaction
+
+BULK_CHUNK: Final = 500
+"""Jobs one transaction of a bulk call moves."""
+LIST_S_MAX: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Jobs, newest first. next_before: the next page holds jobs older than this id, None at the end."""
+
+    jobs: Sequence[JobView]
+    next_before: UUID | None
+
+
+async def page(
+    db: Database, caller: Caller, job_filter: JobFilter, *, before: UUID | None, limit: int, skip: int = 0, tenant_cap: int
+) -> JobPage:
+    """Read a page of jobs matching a filter, in one snapshot, after skipping some. It may be short while there is more."""
+    numbers = await _numbers(db, job_filter)
+
+    async def work(transaction: Transaction) -> JobPage:
+        found = await lists.find(transaction, caller.tenant_id, job_filter, numbers, before=before, limit=skip + limit + 1)
+        wanted = found.job_ids[skip : skip + limit]
+        has_more = len(found.job_ids) > skip + limit
+        views = await store.get(
+            transaction,
+            caller.tenant_id,
+            wanted,
+            tenant=caller.tenant,
+            tenant_cap=tenant_cap,
+            worker_alive_s=WORKER_ALIVE_S,
+            has_data=False,
+            has_result=False,
+        )
+        return JobPage(views, wanted[-1] if has_more else found.stopped_at)
+
+    return await db.in_transaction(work, deadline_s=LIST_S_MAX, is_snapshot=True)
+
+
+async def _numbers(db: Database, job_filter: JobFilter) -> lists.Numbers:
+    queues = await names.numbers(db, "queues", job_filter.queues, is_new_allowed=False) if job_filter.queues else None
+    types = await names.numbers(db, "job_types", job_filter.job_types, is_new_allowed=False) if job_filter.job_types else None
+    return lists.Numbers(None if queues is None else sorted(queues.values()), None if types is None else sorted(types.values()))
+
+
+async def _all_ids(db: Database, caller: Caller, job_filter: JobFilter, *, limit: int) -> list[UUID]:
+    """Find up to limit jobs, reading on where a page stopped short."""
+    assert 1 <= limit <= BULK_MAX
+    numbers = await _numbers(db, job_filter)
+    job_ids: list[UUID] = []
+    before: UUID | None = None
+    while len(job_ids) < limit:
+        found = await _find(db, caller, job_filter, numbers, before=before, limit=limit - len(job_ids))
+        job_ids += found.job_ids
+        if found.stopped_at is None:
+            break
+        before = found.stopped_at
+    return job_ids
+
+
+async def _find(
+    db: Database, caller: Caller, job_filter: JobFilter, numbers: lists.Numbers, *, before: UUID | None, limit: int
+) -> lists.Found:
+    async def work(transaction: Transaction) -> lists.Found:
+        return await lists.find(transaction, caller.tenant_id, job_filter, numbers, before=before, limit=limit)
+
+    return await db.in_transaction(work, deadline_s=LIST_S_MAX, is_snapshot=True)
+
+
+async def cancel_many(db: Database, caller: Caller, job_filter: JobFilter, *, limit: int, is_dry_run: bool, grace_s: float) -> int:
+    """Cancel the jobs a filter names; answers how many were, or would be."""
+    job_ids = await _all_ids(db, caller, job_filter, limit=limit)
+    if is_dry_run:
+        return len(job_ids)
+    return sum([await store.cancel_many(db, caller.tenant_id, chunk, grace_s=grace_s) for chunk in _chunks(job_ids)])
+
+
+async def retry_many(db: Database, caller: Caller, job_filter: JobFilter, *, limit: int, is_dry_run: bool) -> int:
+    """Send the jobs a filter names back to the queue, their attempts reset; answers how many were, or would be."""
+    job_ids = await _all_ids(db, caller, job_filter, limit=limit)
+    if is_dry_run:
+        return len(job_ids)
+    return sum([await store.retry_many(db, caller.tenant_id, chunk) for chunk in _chunks(job_ids)])
+
+
+def _chunks(job_ids: list[UUID]) -> list[list[UUID]]:
+    return [job_ids[start : start + BULK_CHUNK] for start in range(0, len(job_ids), BULK_CHUNK)]

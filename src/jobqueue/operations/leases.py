@@ -1,0 +1,230 @@
+"""Claim, heartbeat, settle, recover.
+
+Two laws: the worker reports an Outcome and `domain.outcome.decide` alone says what follows; recovery is a settle by someone else.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from jobqueue.aio.clock import Clock
+from jobqueue.domain.job import PRIORITIES
+from jobqueue.domain.lease import Beat, BeatStatus, Lease, Settled, Settlement, SettleStatus
+from jobqueue.domain.outcome import Failure, Next, Outcome, OutcomeKind, Standing, decide
+from jobqueue.domain.retry import RetryPolicy
+from jobqueue.domain.rotation import Lane, Rotation
+from jobqueue.operations.naming import NameBook
+from jobqueue.store import leases as store
+from jobqueue.store.pool import Database, Record, Transaction
+
+HEARTBEAT_S_MAX: Final = 3.0
+RECOVERED_MAX: Final = 500
+"""Leases one recovery takes; more are taken by the next one, at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """What a lease is granted under. timeout_s: of a job that names none. tenant_cap: the settings' limit of running jobs, 0 none."""
+
+    lease_s: float
+    timeout_s: int
+    cancel_grace_s: float
+    tenant_cap: int
+    crashes_max: int
+    retry_delay_s_base: float
+    retry_delay_s_max: float
+
+    def policy(self, *, attempts_max: int, delay_s_base: float | None) -> RetryPolicy:
+        """The policy of one job: its own attempts, its queue's backoff where set."""
+        base = self.retry_delay_s_base if delay_s_base is None else delay_s_base
+        return RetryPolicy(attempts_max, self.crashes_max, base, self.retry_delay_s_max)
+
+
+class Claimer:
+    """Claims for one worker and keeps the rotation between claims. Used by one task at a time."""
+
+    def __init__(
+        self,
+        db: Database,
+        names: NameBook,
+        terms: LeaseTerms,
+        *,
+        worker_id: int,
+        queues: Sequence[str] | None,
+        job_types: Sequence[str],
+        clock: Clock,
+    ) -> None:
+        """queues None: all of them."""
+        self._db = db
+        self._names = names
+        self._terms = terms
+        self._worker_id = worker_id
+        self._queues = queues
+        self._job_types = job_types
+        self._clock = clock
+        self._queue_ids: list[int] | None = None
+        self._type_ids: list[int] | None = None
+        self._rotation = Rotation()
+        self._policies: dict[tuple[int, float | None], RetryPolicy] = {}
+
+    def learn(self, lane: Lane) -> bool:
+        """Remember a lane a wake-up named; False: it is none of this worker's."""
+        if self._type_ids is None or lane[2] not in self._type_ids or (self._queue_ids is not None and lane[1] not in self._queue_ids):
+            return False
+        self._rotation.learn(lane)
+        return True
+
+    @property
+    def has_lanes(self) -> bool:
+        """Whether lanes with due jobs are known."""
+        return self._rotation.has_lanes
+
+    def forget(self) -> None:
+        """Start over, after a reconnect."""
+        self._rotation.forget()
+
+    async def claim(self, *, jobs_max: int, claim_id: UUID | None = None) -> list[Lease]:
+        """Lease up to jobs_max due jobs; empty when there are none, or when other claimers serve their tenants just now."""
+        await self._number()
+        started_s = self._clock.monotonic()
+        if not self._rotation.has_lanes or self._rotation.wants_discovery(started_s):
+            await self._discover(started_s)
+        if not self._rotation.has_lanes:
+            return []
+        turn = self._rotation.turn(jobs_max, now_s=started_s)
+        rows = await store.claim(
+            self._db,
+            turn,
+            worker_id=self._worker_id,
+            claim_id=claim_id,
+            lease_s=self._terms.lease_s,
+            timeout_s=self._terms.timeout_s,
+            grace_s=self._terms.cancel_grace_s + self._terms.lease_s,
+            tenant_cap=self._terms.tenant_cap,
+        )
+        assert len(rows) <= sum(turn.takes), "a claim brought more than was asked for"
+        # columns as in sql/leases/claim.sql: 2 tenant, 3 queue, 4 type, 5 band, 9 floor, 10 low
+        self._rotation.claimed(turn, [((row[2], row[3], row[4], row[5]), row[9], row[10]) for row in rows])
+        await self._names.learn_lanes({(row[2], row[3], row[4], 0) for row in rows})
+        return [self._lease(row) for row in rows]
+
+    async def _number(self) -> None:
+        if self._type_ids is None:
+            numbers = await self._names.type_ids(self._job_types)
+            self._type_ids = [numbers[name] for name in self._job_types]
+        if self._queue_ids is None and self._queues is not None:
+            queue_numbers = await self._names.queue_ids(self._queues)
+            self._queue_ids = [queue_numbers[name] for name in self._queues]
+
+    async def _discover(self, started_s: float) -> None:
+        assert self._type_ids is not None
+        lanes = await store.lanes(self._db, queues=self._queue_ids, types=self._type_ids)
+        now_s = self._clock.monotonic()
+        self._rotation.discovered(lanes, now_s=now_s, took_s=now_s - started_s)
+
+    def _lease(self, row: Record) -> Lease:
+        policy_key = (row[7], row[13])
+        policy = self._policies.get(policy_key)
+        if policy is None:
+            policy = self._policies[policy_key] = self._terms.policy(attempts_max=row[7], delay_s_base=row[13])
+        return Lease(
+            job_id=row[0],
+            token=row[1],
+            tenant=self._names.tenant(row[2]),
+            queue=self._names.queue(row[3]),
+            job_type=self._names.job_type(row[4]),
+            priority=PRIORITIES[row[5] & 3],
+            standing=Standing(row[6], row[8], policy),
+            data_json=row[19],
+            lease_s=self._terms.lease_s,
+            timeout_s=self._terms.timeout_s if row[12] is None else row[12],
+            key_id=row[11],
+            tags=row[14] or [],
+            metadata_json=row[15],
+            idempotency_key=row[16],
+            correlation_id=row[17],
+            traceparent=row[18],
+        )
+
+
+async def heartbeat(db: Database, beats: Sequence[Beat]) -> list[BeatStatus]:
+    """Renew leases and tell starts and progress; answers in order."""
+    found = await store.heartbeat(db, beats, deadline_s=HEARTBEAT_S_MAX)
+    return [found[beat.token][0] for beat in beats]
+
+
+async def settle(db: Database, settlements: Sequence[Settlement]) -> list[Settled]:
+    """Settle a batch as its holder, in one transaction; answers in order, a lost lease is an answer."""
+    nexts = [decide(settlement.standing, settlement.outcome, jitter=random.random()) for settlement in settlements]
+    exceptions = await store.settle(db, settlements, nexts, is_reaper=False)
+    return [_settled(settlement, following, exceptions) for settlement, following in zip(settlements, nexts, strict=True)]
+
+
+def _settled(settlement: Settlement, following: Next, exceptions: dict[UUID, tuple[str, str | None]]) -> Settled:
+    exception = exceptions.get(settlement.token)
+    if exception is None:
+        return Settled(settlement.job_id, SettleStatus.SETTLED, following.status.value)
+    status = SettleStatus(exception[0])
+    return Settled(settlement.job_id, status, None if status is SettleStatus.LEASE_LOST else exception[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A lease the reaper took back. status: what the job became; is_overdue: its holder was alive but past the job's deadline."""
+
+    job_id: UUID
+    tenant_id: int
+    attempt: int
+    worker_id: int
+    status: str
+    is_overdue: bool
+
+
+async def recover(
+    db: Database, terms: LeaseTerms, *, resumed_for_s: float, limit: int = RECOVERED_MAX, now: datetime | None = None
+) -> list[Recovered]:
+    """Take back leases whose time is over: lock, decide, settle, in one transaction.
+
+    resumed_for_s: since the reaper, its connection and the server last came up; leases longer than that are let be. now: tests only.
+    """
+
+    async def work(transaction: Transaction) -> list[Recovered]:
+        rows = await store.lost(transaction, limit=limit, resumed_for_s=resumed_for_s, now=now)
+        if not rows:
+            return []
+        settlements = [_lost_settlement(row, terms) for row in rows]
+        nexts = [decide(settlement.standing, settlement.outcome, jitter=0.0) for settlement in settlements]
+        exceptions = await store.settle(transaction, settlements, nexts, is_reaper=True)
+        return [
+            Recovered(
+                row["job_id"],
+                row["tenant_id"],
+                row["attempt"],
+                row["worker_id"],
+                exceptions.get(row["token"], ("", following.status.value))[1] or following.status.value,
+                row["is_overdue"],
+            )
+            for row, following in zip(rows, nexts, strict=True)
+        ]
+
+    return await db.in_transaction(work)
+
+
+def _lost_settlement(row: Record, terms: LeaseTerms) -> Settlement:
+    what = "ran past its deadline" if row["is_overdue"] else "stopped renewing its lease"
+    return Settlement(
+        job_id=row["job_id"],
+        token=row["token"],
+        standing=Standing(row["attempt"], row["crashes"], terms.policy(attempts_max=row["attempts_max"], delay_s_base=None)),
+        outcome=Outcome(
+            OutcomeKind.LEASE_EXPIRED,
+            failure=Failure("LeaseExpired", f"the worker {what}"),
+            ran_s=row["ran_s"],
+        ),
+        key_id=row["key_id"],
+    )

@@ -1,0 +1,59 @@
+"""Bring the schema to head. Safe to start from several places at once (alembic/env.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from alembic.command import downgrade as alembic_downgrade
+from alembic.command import upgrade as alembic_upgrade
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+PACKAGED: Final = Path(__file__).parents[1] / "_alembic"
+CHECKOUT: Final = Path(__file__).parents[3] / "alembic"
+_ONE_AT_A_TIME: Final = asyncio.Lock()  # Alembic keeps its context in module globals; other processes wait at the lock in env.py
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(PACKAGED if PACKAGED.is_dir() else CHECKOUT))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def head() -> str:
+    """The version this program needs."""
+    version = ScriptDirectory.from_config(_config(None)).get_current_head()
+    assert version is not None
+    return version
+
+
+async def upgrade(dsn: str, *, revision: str = "head") -> None:
+    """Migrate up, in one transaction. dsn: `postgresql://...`, the direct one, not through a pooler."""
+    await _run(dsn, lambda connection: alembic_upgrade(_config(connection), revision))
+
+
+async def downgrade(dsn: str, *, revision: str) -> None:
+    """Migrate down, in one transaction."""
+    await _run(dsn, lambda connection: alembic_downgrade(_config(connection), revision))
+
+
+async def _run(dsn: str, migrate: Callable[[Connection], None]) -> None:
+    async with _ONE_AT_A_TIME:
+        await _run_alone(dsn, migrate)
+
+
+async def _run_alone(dsn: str, migrate: Callable[[Connection], None]) -> None:
+    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(migrate)
+    finally:
+        await engine.dispose()

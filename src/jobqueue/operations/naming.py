@@ -1,0 +1,79 @@
+"""Turn names into the numbers rows carry, and back; what was looked up once is remembered, since a number never changes its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from jobqueue.domain.rotation import Lane
+from jobqueue.store import names as store
+from jobqueue.store.pool import Database
+
+REMEMBERED_MAX: Final = 50_000
+"""Names of each kind a process remembers; beyond that it forgets all and starts again."""
+
+
+class NameBook:
+    """A process's memory of names. One per database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._queues: dict[str, int] = {}
+        self._job_types: dict[str, int] = {}
+        self._keys: dict[tuple[int, int, str], int] = {}
+        self._queue_names: dict[int, str] = {}
+        self._job_type_names: dict[int, str] = {}
+        self._tenant_names: dict[int, str] = {}
+
+    async def queue_ids(self, names: Iterable[str]) -> Mapping[str, int]:
+        """Answer the numbers of queues, new ones included."""
+        return await self._numbers("queues", self._queues, names)
+
+    async def type_ids(self, names: Iterable[str]) -> Mapping[str, int]:
+        """Answer the numbers of job types, new ones included."""
+        return await self._numbers("job_types", self._job_types, names)
+
+    async def _numbers(self, noun: store.Noun, known: dict[str, int], names: Iterable[str]) -> Mapping[str, int]:
+        wanted = set(names)
+        if not wanted <= known.keys():
+            _make_room(known)
+            known |= await store.numbers(self._db, noun, wanted - known.keys(), is_new_allowed=True)
+        return known
+
+    async def key_id(self, tenant_id: int, queue_id: int, name: str) -> int:
+        """Answer the number of a queue's concurrency key, new ones included."""
+        entry = (tenant_id, queue_id, name)
+        if entry not in self._keys:
+            _make_room(self._keys)
+            self._keys[entry] = (await store.key_numbers(self._db, tenant_id, queue_id, [name]))[name]
+        return self._keys[entry]
+
+    async def learn_lanes(self, lanes: Iterable[Lane]) -> None:
+        """Make sure the names of these lanes' tenants, queues and types are known."""
+        lanes = list(lanes)
+        for noun, known, place in (
+            ("tenants", self._tenant_names, 0),
+            ("queues", self._queue_names, 1),
+            ("job_types", self._job_type_names, 2),
+        ):
+            wanted = {lane[place] for lane in lanes}
+            if not wanted <= known.keys():
+                _make_room(known)
+                known |= await store.names_of(self._db, noun, wanted - known.keys())  # type: ignore[arg-type]
+
+    def tenant(self, number: int) -> str:
+        """Name a tenant whose lane was learned."""
+        return self._tenant_names[number]
+
+    def queue(self, number: int) -> str:
+        """Name a queue whose lane was learned."""
+        return self._queue_names[number]
+
+    def job_type(self, number: int) -> str:
+        """Name a type whose lane was learned."""
+        return self._job_type_names[number]
+
+
+def _make_room(known: dict[object, object] | dict[str, int] | dict[int, str] | dict[tuple[int, int, str], int]) -> None:
+    if len(known) >= REMEMBERED_MAX:
+        known.clear()

@@ -1,0 +1,76 @@
+"""When two requests are the same request: 128 bits of SHA-256 over one canonical form.
+
+The form is taken after parsing and defaults, so spelling, order of keys and defaults left out do not count, nor do headers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import orjson
+
+from jobqueue.domain.errors import InvalidFields
+from jobqueue.domain.job import DATA_BYTES_MAX, METADATA_BYTES_MAX
+from jobqueue.protocol.jobs import JobRequest
+
+FORM: Final = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
+
+
+@dataclass(slots=True)
+class Encoded:
+    """A request's parts as they are stored, and what makes it this request. Parts that are empty are None."""
+
+    data_json: str
+    tags_json: str | None
+    metadata_json: str | None
+    request_hash: UUID
+
+
+def hash_128(content: bytes) -> UUID:
+    """Take the first 128 bits of SHA-256."""
+    return UUID(bytes=hashlib.sha256(content).digest()[:16])
+
+
+def hash_key(idempotency_key: str) -> UUID:
+    """Hash an idempotency key."""
+    return hash_128(idempotency_key.encode("ascii"))
+
+
+def encode(job: JobRequest, *, root: str = "") -> Encoded:
+    """Encode a request. root: where it stands in the body. Raises InvalidFields when data or metadata are too large."""
+    data = orjson.dumps(job.payload.data)
+    metadata = orjson.dumps(job.metadata)
+    _check_size(data, DATA_BYTES_MAX, f"{root}/payload/data")
+    _check_size(metadata, METADATA_BYTES_MAX, f"{root}/metadata")
+    return Encoded(
+        data_json=data.decode(),
+        tags_json=orjson.dumps(job.tags).decode() if job.tags else None,
+        metadata_json=metadata.decode() if job.metadata else None,
+        request_hash=hash_128(orjson.dumps(_form(job), option=FORM)),
+    )
+
+
+def _form(job: JobRequest) -> list[object]:
+    """List what counts, each field at its own place: a new field is added at the end, and only when it is set."""
+    return [
+        job.payload.job_type,
+        job.payload.data,
+        job.queue,
+        job.priority,
+        job.max_attempts,
+        job.scheduled_at,
+        job.delay_seconds,
+        job.timeout_seconds,
+        job.expires_in_seconds,
+        job.concurrency_key,
+        job.tags,
+        job.metadata,
+    ]
+
+
+def _check_size(encoded: bytes, bytes_max: int, pointer: str) -> None:
+    if len(encoded) > bytes_max:
+        raise InvalidFields([(pointer, f"has {len(encoded)} bytes as compact JSON, at most {bytes_max} are allowed")])

@@ -1,0 +1,63 @@
+"""What the reaper tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseExpired:
+    """A lease was taken back; status is what the job became."""
+
+    name: ClassVar[str] = "job.lease_expired"
+    job_id: str
+    tenant_id: int
+    worker_id: int
+    attempt: int
+    status: str
+    is_overdue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderElected:
+    """This process leads from now on."""
+
+    name: ClassVar[str] = "leader.elected"
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderResigned:
+    """This process leads no more."""
+
+    name: ClassVar[str] = "leader.resigned"
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStepped:
+    """The database's clock moved against ours; no lease is reaped for a while."""
+
+    name: ClassVar[str] = "clock.stepped"
+    step_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobsExpired:
+    """Jobs were not started in time."""
+
+    name: ClassVar[str] = "jobs.expired"
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionDropped:
+    """A week of jobs that nobody needed is gone."""
+
+    name: ClassVar[str] = "partition.dropped"
+    week: str
+
+
+Emit = Callable[[object], None]

@@ -1,0 +1,117 @@
+"""Leases in the database: claimed, renewed, settled, found lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import orjson
+
+from jobqueue.domain.lease import Beat, BeatStatus, Settlement
+from jobqueue.domain.outcome import Failure, Next
+from jobqueue.domain.rotation import LANES_MAX, Lane, Turn
+from jobqueue.store.pool import Database, Record, Transaction
+from jobqueue.store.statements import statement
+
+CLAIM: Final = statement("leases/claim")
+LANES: Final = statement("leases/lanes")
+SETTLE: Final = statement("leases/settle")
+HEARTBEAT: Final = statement("leases/heartbeat")
+LOST: Final = statement("leases/lost")
+CLAMP: Final = statement("leases/clamp")
+
+CLAIM_S_MAX: Final = 5.0
+SETTLE_S_MAX: Final = 10.0
+AGING: Final = timedelta(seconds=30)
+"""How much longer than a job of the next better priority one must have waited to go first."""
+
+
+async def lanes(db: Database, *, queues: list[int] | None, types: list[int]) -> list[tuple[Lane, int]]:
+    """List the lanes with due jobs of these types, each with its tenant's weight. queues None: all."""
+    rows = await db.fetch(LANES, queues=queues, types=types, limit=LANES_MAX)
+    return [((row[2], row[0], row[1], row[3]), row[4]) for row in rows]
+
+
+async def claim(
+    db: Database, turn: Turn, *, worker_id: int, claim_id: UUID | None, lease_s: float, timeout_s: int, grace_s: float, tenant_cap: int
+) -> list[Record]:
+    """Claim what a turn names; rows as in sql/leases/claim.sql."""
+    return await db.fetch(
+        CLAIM,
+        deadline_s=CLAIM_S_MAX,
+        worker_id=worker_id,
+        claim_id=claim_id,
+        lease_s=lease_s,
+        timeout_s=timeout_s,
+        grace_s=grace_s,
+        tenant_cap=tenant_cap,
+        aging=AGING,
+        tenants=turn.tenants,
+        takes=turn.takes,
+        criticals=turn.criticals,
+        lows=turn.lows,
+        lane_tenants=[lane[0] for lane in turn.lanes],
+        lane_queues=[lane[1] for lane in turn.lanes],
+        lane_types=[lane[2] for lane in turn.lanes],
+        lane_bands=[lane[3] for lane in turn.lanes],
+        lane_floors=turn.floors,
+        lane_limits=turn.widths,
+    )
+
+
+async def heartbeat(db: Database, beats: Sequence[Beat], *, deadline_s: float) -> dict[UUID, tuple[BeatStatus, datetime | None]]:
+    """Renew leases; answers each token's status and new expiry."""
+    rows = await db.fetch(
+        HEARTBEAT,
+        deadline_s=deadline_s,
+        job_ids=[beat.job_id for beat in beats],
+        tokens=[beat.token for beat in beats],
+        started_ago_s=[beat.started_ago_s for beat in beats],
+        progress=[beat.progress for beat in beats],
+        messages=[beat.message for beat in beats],
+    )
+    return {row[1]: (BeatStatus(row[2]), row[3]) for row in rows}
+
+
+def failure_json(failure: Failure | None) -> str | None:
+    """A failure as the `error` users see."""
+    if failure is None:
+        return None
+    return orjson.dumps({"type": failure.type, "message": failure.message, "traceback": failure.traceback}).decode()
+
+
+async def settle(
+    db: Database | Transaction, settlements: Sequence[Settlement], nexts: Sequence[Next], *, is_reaper: bool
+) -> dict[UUID, tuple[str, str | None]]:
+    """Settle a batch; answers only what differs from what was asked: token -> (status, next status)."""
+    outcomes = [settlement.outcome for settlement in settlements]
+    keys = sorted({settlement.key_id for settlement in settlements if settlement.key_id is not None})
+    values = {
+        "is_reaper": is_reaper,
+        "job_ids": [settlement.job_id for settlement in settlements],
+        "tokens": [settlement.token for settlement in settlements],
+        "kinds": [outcome.kind.value for outcome in outcomes],
+        "nexts": [following.status.value for following in nexts],
+        "attempts": [following.attempt for following in nexts],
+        "crashes": [following.crashes for following in nexts],
+        "delays_s": [following.delay_s for following in nexts],
+        "ran_s": [outcome.ran_s for outcome in outcomes],
+        "results": [outcome.result_json for outcome in outcomes],
+        "result_refs": [outcome.result_ref for outcome in outcomes],
+        "errors": [failure_json(outcome.failure) for outcome in outcomes],
+        "key_ids": keys or None,
+    }
+    rows = await (db.fetch(SETTLE, deadline_s=SETTLE_S_MAX, **values) if isinstance(db, Database) else db.fetch(SETTLE, **values))
+    return {row[1]: (row[2], row[3]) for row in rows}
+
+
+async def lost(transaction: Transaction, *, limit: int, resumed_for_s: float, now: datetime | None) -> list[Record]:
+    """Lock leases whose time is over; rows as in sql/leases/lost.sql."""
+    return await transaction.fetch(LOST, limit=limit, resumed_for_s=resumed_for_s, now=now)
+
+
+async def clamp(db: Database, *, limit: int) -> int:
+    """Bring leases back that a backward step of the clock left far ahead; answers how many."""
+    return len(await db.fetch(CLAMP, limit=limit))

@@ -1,0 +1,194 @@
+"""The pool: one per process, and every await on it has a deadline that ends in `terminate()`.
+
+asyncpg's own cancellation waits for the server's answer, so on a frozen link it hangs (failures.md 1.6). Here a connection whose call did
+not end by an answer of the server is terminated, never handed back. No session state is kept, so connections are not reset between
+uses and a transaction pooler may stand in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeVar, cast
+
+import asyncpg
+
+from jobqueue.domain.errors import DatabaseUnavailable, JobQueueError
+from jobqueue.store.failures import LockNotAvailable, RolledBack, is_healthy_after, translate
+from jobqueue.store.statements import Statement
+
+DEADLINE_S: Final = 5.0
+"""How long one call may take; longer ones say so."""
+CONNECT_S_MAX: Final = 5.0
+POOL_WAIT_S_MAX: Final = 1.0
+"""Waiting longer for a connection is overload: the caller is told to come back."""
+TRIES_MAX: Final = 5
+"""Of a statement that was rolled back for certain."""
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT, USER_TIMEOUT_MS = 5, 2, 3, 10_000
+
+Record = asyncpg.Record
+Result = TypeVar("Result")
+
+
+def connect_arguments(dsn: str, *, application_name: str) -> dict[str, Any]:
+    """What every connection of ours is opened with. Several hosts: only one that accepts writes will do."""
+    arguments: dict[str, Any] = {"dsn": dsn, "timeout": CONNECT_S_MAX, "server_settings": {"application_name": application_name}}
+    authority = dsn.split("://", 1)[-1].split("/", 1)[0].rsplit("@", 1)[-1]
+    if "," in authority:
+        arguments["target_session_attrs"] = "read-write"
+    return arguments
+
+
+async def keep_alive(connection: Any) -> None:
+    """Let the kernel notice a dead peer: asyncpg sets neither keepalives nor a user timeout."""
+    handle = connection._transport.get_extra_info("socket")
+    if handle is None or handle.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with socket.socket(fileno=os.dup(handle.fileno())) as duplicate:
+        duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (
+            ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
+            ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
+            ("TCP_KEEPCNT", KEEPALIVE_COUNT),
+            ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),
+        ):
+            if hasattr(socket, option):
+                duplicate.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+async def _no_reset(_: Any) -> None:
+    """Connections carry no session state, so nothing needs to be undone."""
+
+
+@dataclass(slots=True)
+class Transaction:
+    """Statements that commit together; made by `Database.transaction`."""
+
+    _connection: Any
+
+    async def fetch(self, statement: Statement, /, **values: Any) -> list[Record]:
+        """Run a statement and return its rows."""
+        return cast(list[Record], await self._connection.fetch(statement.text, *statement.arguments(values)))
+
+    async def fetch_row(self, statement: Statement, /, **values: Any) -> Record | None:
+        """Run a statement and return its first row."""
+        return cast("Record | None", await self._connection.fetchrow(statement.text, *statement.arguments(values)))
+
+    async def fetch_value(self, statement: Statement, /, **values: Any) -> Any:
+        """Run a statement and return the first column of its first row."""
+        return await self._connection.fetchval(statement.text, *statement.arguments(values))
+
+
+class Database:
+    """A pool of connections to one database. Every method raises the errors of `failures.translate`, chained to the driver's."""
+
+    def __init__(self, pool: Any, *, size: int) -> None:
+        self._pool = pool
+        self.size = size
+
+    @classmethod
+    async def open(cls, dsn: str, *, size: int, application_name: str, size_min: int = 1) -> Self:
+        """Connect. Raises DatabaseUnavailable when the server cannot be reached."""
+        pool = asyncpg.create_pool(
+            min_size=size_min,
+            max_size=size,
+            reset=_no_reset,
+            init=keep_alive,
+            max_inactive_connection_lifetime=0,
+            **connect_arguments(dsn, application_name=application_name),
+        )
+        try:
+            async with asyncio.timeout(CONNECT_S_MAX * 2):
+                await pool
+        except BaseException as error:
+            if (reaction := translate(error)) is not None:
+                raise reaction from error
+            raise
+        return cls(pool, size=size)
+
+    async def close(self) -> None:
+        """Close every connection; one that does not answer within a second is cut."""
+        try:
+            async with asyncio.timeout(1):
+                await self._pool.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._pool.terminate()
+
+    @property
+    def idle(self) -> int:
+        """Connections nobody uses now."""
+        return int(self._pool.get_idle_size())
+
+    async def fetch(self, statement: Statement, /, *, deadline_s: float = DEADLINE_S, **values: Any) -> list[Record]:
+        """Run one statement in a transaction of its own and return its rows; committed when this returns."""
+        arguments = statement.arguments(values)
+        return cast(list[Record], await self._try(lambda connection: connection.fetch(statement.text, *arguments), deadline_s))
+
+    async def fetch_row(self, statement: Statement, /, *, deadline_s: float = DEADLINE_S, **values: Any) -> Record | None:
+        """Like `fetch`, the first row or None."""
+        rows = await self.fetch(statement, deadline_s=deadline_s, **values)
+        return rows[0] if rows else None
+
+    async def fetch_value(self, statement: Statement, /, *, deadline_s: float = DEADLINE_S, **values: Any) -> Any:
+        """Like `fetch`, the first column of the first row or None."""
+        rows = await self.fetch(statement, deadline_s=deadline_s, **values)
+        return rows[0][0] if rows else None
+
+    async def in_transaction(
+        self, work: Callable[[Transaction], Awaitable[Result]], *, deadline_s: float = DEADLINE_S, is_snapshot: bool = False
+    ) -> Result:
+        """Run `work` in one transaction; committed when this returns. After a certain rollback it is run again from its start.
+
+        is_snapshot: it only reads, and all it reads is of one moment.
+        """
+        options: dict[str, Any] = {"isolation": "repeatable_read", "readonly": True} if is_snapshot else {}
+
+        async def run(connection: Any) -> Result:
+            async with connection.transaction(**options):
+                return await work(Transaction(connection))
+
+        return cast(Result, await self._try(run, deadline_s))
+
+    async def _try(self, work: Callable[[Any], Awaitable[Any]], deadline_s: float) -> Any:
+        for tries_left in range(TRIES_MAX - 1, -1, -1):
+            try:
+                async with self._connection() as connection, _deadline(connection, deadline_s):
+                    return await work(connection)
+            except LockNotAvailable:
+                raise
+            except RolledBack:
+                if not tries_left:
+                    raise DatabaseUnavailable("the database rolled the statement back too often") from None
+        raise AssertionError
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        try:
+            connection = await self._pool.acquire(timeout=POOL_WAIT_S_MAX)
+        except TimeoutError as error:
+            raise DatabaseUnavailable(f"no connection was free or could be made within {POOL_WAIT_S_MAX:g} s") from error
+        except Exception as error:
+            raise (translate(error) or error) from error
+        try:
+            yield connection
+        finally:
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self._pool.release(connection)
+
+
+@contextlib.asynccontextmanager
+async def _deadline(connection: Any, deadline_s: float) -> AsyncIterator[None]:
+    """Bound what is done on a connection; unless the server answered, terminate it, for cancelling can hang."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            yield
+    except BaseException as error:
+        if not isinstance(error, JobQueueError) and not is_healthy_after(error):
+            connection.terminate()
+        if isinstance(error, JobQueueError) or (reaction := translate(error)) is None:
+            raise
+        raise reaction from error

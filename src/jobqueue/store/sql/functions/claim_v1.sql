@@ -1,0 +1,161 @@
+-- Claim due jobs of the lanes a claimer names, best first within each tenant, and lease them.
+-- edges:   queued -> leased
+-- params:  p_tenants with, in the same order: p_takes (jobs at the most), p_criticals (how many of them may be critical while others
+--          wait), p_lows (no live lease of the tenant has a smaller claim_seq); p_lane_*: the lanes, their floors (null: none) and how
+--          many rows of each are read. p_tenant_cap: running jobs of a tenant whose own and whose plan's limit are null; 0 is no limit
+-- locks:   tenant SKIP LOCKED -> concurrency key SKIP LOCKED -> ready rows, by ctid; index ready_claim
+-- tenant:  all, a worker may serve many
+-- Each statement here has a snapshot of its own: what is counted after a gate is locked is exact. The tenant's gate makes its ready rows
+-- ours (but for cancel and expire, which delete: then our delete finds nothing), so they are read without locks and only the chosen go.
+-- Merge: lanes of one tenant are ordered together. A lane that was cut at its limit stops the order there (its next row may be older than
+-- the rest of the others), so a small limit shortens a batch but never breaks the order; the claimer widens the lanes that were cut.
+-- Virtual time (sort_at + priority * p_aging) is applied here, not stored: within one band sort_at rises with the clock, so a floor never
+-- hides a late better row. Planner settings are fixed: plans must not depend on statistics of an idle queue.
+CREATE FUNCTION jobqueue.claim_v1(
+  p_worker_id int, p_claim_id uuid, p_lease_s double precision, p_timeout_s int, p_grace_s double precision, p_tenant_cap int, p_aging interval,
+  p_tenants int[], p_takes int[], p_criticals int[], p_lows bigint[],
+  p_lane_tenants int[], p_lane_queues int[], p_lane_types int[], p_lane_bands smallint[], p_lane_floors timestamptz[], p_lane_limits int[])
+RETURNS TABLE (
+  job_id uuid, token uuid, tenant_id int, queue_id int, type_id int, band smallint, attempt smallint, attempts_max smallint, crashes smallint,
+  floor timestamptz, low bigint, key_id bigint, timeout_s int, retry_base_s double precision, tags text[], metadata json,
+  idempotency_key text, correlation_id text, traceparent text, data json)
+LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+DECLARE
+  v_gates int[];
+  v_caps int[];
+  v_keys bigint[];
+  v_keys_free int[];
+  v_has_keys boolean := EXISTS (SELECT FROM unnest(p_lane_bands) b WHERE b & 4 > 0);
+  v_floor_max timestamptz := clock_timestamp() - interval '500 ms';  -- a submit that commits later than this after its clock is found when floors are dropped
+BEGIN
+  WITH locked AS (
+    SELECT t.tenant_id, nullif(coalesce(t.max_concurrent, (SELECT p.max_concurrent FROM jobqueue.plan p WHERE p.name = t.plan), p_tenant_cap), 0) AS cap
+    FROM jobqueue.tenant t
+    WHERE t.tenant_id = ANY (p_tenants)
+    ORDER BY t.tenant_id
+    FOR NO KEY UPDATE SKIP LOCKED)
+  SELECT array_agg(l.tenant_id), array_agg(l.cap) INTO v_gates, v_caps FROM locked l;
+  IF v_gates IS NULL THEN
+    RETURN;
+  END IF;
+
+  IF v_has_keys THEN -- the keys at the heads of the keyed lanes; one that is busy in a settle is left for the next round
+    WITH head AS (
+      SELECT DISTINCT x.key_id
+      FROM unnest(p_lane_tenants, p_lane_queues, p_lane_types, p_lane_bands, p_lane_limits) l(tid, qid, typ, band, lim)
+      CROSS JOIN LATERAL (
+        SELECT r.key_id
+        FROM jobqueue.ready r
+        WHERE r.queue_id = l.qid AND r.type_id = l.typ AND r.tenant_id = l.tid AND r.band = l.band
+        ORDER BY r.sort_at, r.job_id
+        LIMIT l.lim) x
+      WHERE l.band & 4 > 0 AND l.tid = ANY (v_gates)),
+    locked AS (
+      SELECT k.key_id, k.tenant_id, k.queue_id
+      FROM jobqueue.concurrency_key k
+      WHERE k.key_id = ANY (ARRAY(SELECT h.key_id FROM head h))
+      ORDER BY k.key_id
+      FOR NO KEY UPDATE SKIP LOCKED)
+    SELECT array_agg(l.key_id), array_agg(coalesce(s.key_max_concurrent, 1)) INTO v_keys, v_keys_free
+    FROM locked l LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = l.tenant_id AND s.queue_id = l.queue_id;
+    SELECT array_agg(greatest(0, u.cap - (SELECT count(*)::int FROM jobqueue.lease l WHERE l.key_id = u.key_id)) ORDER BY u.ord) INTO v_keys_free
+    FROM unnest(v_keys, v_keys_free) WITH ORDINALITY u(key_id, cap, ord);
+  END IF;
+
+  RETURN QUERY
+  WITH
+  lane AS MATERIALIZED (
+    SELECT l.tid, l.qid, l.typ, l.band, coalesce(l.floor, '-infinity') AS floor, l.lim, nullif(s.max_concurrent, 0) AS cap, s.retry_base_s,
+      CASE WHEN s.rate_per_second IS NOT NULL THEN least(greatest(1, s.rate_per_second),
+        s.rate_tokens + s.rate_per_second * greatest(0, least(3600, extract(epoch FROM clock_timestamp() - s.rated_at)))) END AS tokens
+    FROM unnest(p_lane_tenants, p_lane_queues, p_lane_types, p_lane_bands, p_lane_floors, p_lane_limits) l(tid, qid, typ, band, floor, lim)
+    LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = l.tid AND s.queue_id = l.qid
+    WHERE l.tid = ANY (v_gates) AND s.is_paused IS NOT TRUE),
+  capped AS MATERIALIZED (   -- queues with a limit of their own, and how many more they take; a bucket holds one second of the rate
+    SELECT q.tid, q.qid, q.cap, q.tokens, least(floor(q.tokens)::int, q.cap - (
+        SELECT count(*)::int
+        FROM jobqueue.lease l
+        WHERE q.cap IS NOT NULL AND l.tenant_id = q.tid AND l.queue_id = q.qid AND l.claim_seq >= f.low)) AS room
+    FROM (SELECT l.tid, l.qid, l.cap, max(l.tokens) AS tokens FROM lane l WHERE l.cap IS NOT NULL OR l.tokens IS NOT NULL GROUP BY 1, 2, 3) q
+    JOIN unnest(p_tenants, p_lows) f(tid, low) ON f.tid = q.tid),
+  gate AS MATERIALIZED (     -- how many each tenant takes; no limit: no count, and then its low-water stays where it was
+    SELECT u.tid, f.critical, f.low AS low_before, k.is_counted, n.low, CASE WHEN u.cap IS NULL THEN f.take ELSE least(f.take, greatest(0, u.cap - n.running)) END AS take
+    FROM unnest(v_gates, v_caps) u(tid, cap)
+    JOIN unnest(p_tenants, p_takes, p_criticals, p_lows) f(tid, take, critical, low) ON f.tid = u.tid
+    CROSS JOIN LATERAL (SELECT u.cap IS NOT NULL OR u.tid IN (SELECT c.tid FROM capped c WHERE c.cap IS NOT NULL) AS is_counted) k
+    CROSS JOIN LATERAL (
+      SELECT count(*)::int AS running, min(l.claim_seq) AS low
+      FROM jobqueue.lease l
+      WHERE k.is_counted AND l.tenant_id = u.tid AND l.claim_seq >= f.low) n),
+  due AS (
+    SELECT g.tid, g.take, g.critical, c.room, l.qid, l.band & 3 > 0 AS is_ordinary, x.ct, x.job_id, x.key_id,
+      x.sort_at + (l.band & 3) * p_aging AS virtual_at, (x.n = least(l.lim, g.take))::int AS is_cut
+    FROM gate g
+    JOIN lane l ON l.tid = g.tid AND g.take > 0
+    LEFT JOIN capped c ON c.tid = l.tid AND c.qid = l.qid
+    CROSS JOIN LATERAL (
+      SELECT r.ctid AS ct, r.sort_at, r.job_id, r.key_id, row_number() OVER (ORDER BY r.sort_at, r.job_id) AS n
+      FROM jobqueue.ready r
+      WHERE r.queue_id = l.qid AND r.type_id = l.typ AND r.tenant_id = l.tid AND r.band = l.band AND r.sort_at >= l.floor
+        AND (r.start_by IS NULL OR r.start_by > clock_timestamp())
+      ORDER BY r.sort_at, r.job_id
+      LIMIT greatest(0, least(l.lim, g.take, c.room))) x),
+  placed AS (
+    SELECT d.*, row_number() OVER band_order AS n, sum(d.is_cut) OVER (band_order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS cuts,
+      CASE WHEN d.room IS NOT NULL THEN row_number() OVER (PARTITION BY d.tid, d.qid ORDER BY d.is_ordinary, d.virtual_at, d.job_id) END AS in_queue
+    FROM due d
+    WINDOW band_order AS (PARTITION BY d.tid, d.is_ordinary ORDER BY d.virtual_at, d.job_id)),
+  chosen AS MATERIALIZED (   -- critical first as far as allowed, then the ordinary, then what is left of the critical
+    SELECT z.ct, z.job_id, z.key_id, z.rank
+    FROM (
+      SELECT p.ct, p.job_id, p.key_id, p.take, row_number() OVER (
+          PARTITION BY p.tid
+          ORDER BY CASE WHEN p.is_ordinary THEN 1 WHEN p.n <= p.critical THEN 0 ELSE 2 END, p.virtual_at, p.job_id) AS rank
+      FROM placed p
+      WHERE coalesce(p.cuts, 0) = 0 AND (p.in_queue IS NULL OR p.in_queue <= p.room)) z
+    WHERE z.rank <= z.take),
+  keyed AS MATERIALIZED (    -- rows over their key's limit are parked, so a full key never blocks the head of its lane
+    SELECT c.ct, coalesce(u.free, -1) AS free, row_number() OVER (PARTITION BY c.key_id ORDER BY c.rank, c.job_id) AS n
+    FROM chosen c LEFT JOIN unnest(v_keys, v_keys_free) u(key_id, free) ON u.key_id = c.key_id
+    WHERE v_has_keys AND c.key_id IS NOT NULL),
+  taken AS (
+    DELETE FROM jobqueue.ready r
+    WHERE r.ctid = ANY (ARRAY(SELECT c.ct FROM chosen c WHERE c.key_id IS NULL UNION ALL SELECT k.ct FROM keyed k WHERE k.n <= k.free))
+    RETURNING r.*),
+  over AS (
+    DELETE FROM jobqueue.ready r
+    WHERE v_has_keys AND r.ctid = ANY (ARRAY(SELECT k.ct FROM keyed k WHERE k.free >= 0 AND k.n > k.free))
+    RETURNING r.*),
+  park AS (
+    INSERT INTO jobqueue.parked (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by)
+    SELECT o.sort_at, o.job_id, o.queue_id, o.type_id, o.tenant_id, o.band, o.priority, o.attempt, o.attempts_max, o.crashes, o.key_id, o.start_by
+    FROM over o),
+  held AS MATERIALIZED (
+    SELECT t.*, gen_random_uuid() AS token, nextval('jobqueue.claim_seq') AS claim_seq,
+      j.timeout_s, j.tags, j.metadata, j.idempotency_key, j.correlation_id, j.traceparent, j.data
+    FROM taken t JOIN jobqueue.job j ON j.tenant_id = t.tenant_id AND j.job_id = t.job_id),
+  leased AS (
+    INSERT INTO jobqueue.lease (job_id, token, claim_seq, expires_at, deadline_at, sort_at, start_by, claim_id, lease_s, key_id, queue_id, type_id,
+      tenant_id, worker_id, band, priority, attempt, attempts_max, crashes)
+    SELECT h.job_id, h.token, h.claim_seq, clock_timestamp() + p_lease_s * interval '1 second',
+      clock_timestamp() + (coalesce(h.timeout_s, p_timeout_s) + p_grace_s) * interval '1 second',
+      h.sort_at, h.start_by, p_claim_id, p_lease_s, h.key_id, h.queue_id, h.type_id,
+      h.tenant_id, p_worker_id, h.band, h.priority, h.attempt + 1, h.attempts_max, h.crashes
+    FROM held h),
+  spent AS (
+    UPDATE jobqueue.tenant_queue s
+    SET rate_tokens = c.tokens - (SELECT count(*) FROM held h WHERE h.tenant_id = c.tid AND h.queue_id = c.qid), rated_at = clock_timestamp()
+    FROM capped c
+    WHERE c.tokens IS NOT NULL AND s.tenant_id = c.tid AND s.queue_id = c.qid),
+  counted AS (
+    INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
+    SELECT h.tenant_id, h.queue_id, 'queued', -count(*), 0 FROM held h GROUP BY 1, 2)
+  SELECT h.job_id, h.token, h.tenant_id, h.queue_id, h.type_id, h.band, (h.attempt + 1)::smallint, h.attempts_max, h.crashes,
+    least(h.sort_at, v_floor_max), CASE WHEN g.is_counted THEN least(coalesce(g.low, h.claim_seq), h.claim_seq) ELSE g.low_before END, h.key_id, h.timeout_s,
+    (SELECT l.retry_base_s FROM lane l WHERE l.tid = h.tenant_id AND l.qid = h.queue_id LIMIT 1), h.tags, h.metadata,
+    h.idempotency_key, h.correlation_id, h.traceparent, h.data
+  FROM held h JOIN gate g ON g.tid = h.tenant_id
+  ORDER BY h.band & 3 > 0, h.sort_at + (h.band & 3) * p_aging, h.job_id;
+END $$;

@@ -1,0 +1,4 @@
+-- Read what the promise stands on.
+-- tenant:  none
+SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+  current_setting('synchronous_commit') AS synchronous_commit, current_setting('server_version_num')::int AS version

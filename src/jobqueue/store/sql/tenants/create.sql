@@ -1,0 +1,8 @@
+-- Make a tenant with its plan's weight; no row: the name is taken.
+-- tenant:  all, operators only
+INSERT INTO jobqueue.tenant (name, plan, weight, max_concurrent, rate_per_minute)
+SELECT @name, p.name, p.weight, @max_concurrent::int, @rate_per_minute::int
+FROM jobqueue.plan p
+WHERE p.name = @plan
+ON CONFLICT (name) DO NOTHING
+RETURNING tenant_id

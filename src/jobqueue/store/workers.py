@@ -1,0 +1,48 @@
+"""Workers as the database knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobqueue.store.pool import Database, Record
+from jobqueue.store.statements import statement
+
+
+async def register(
+    db: Database,
+    *,
+    tenant_id: int | None,
+    name: str,
+    queues: Sequence[str],
+    job_types: Sequence[str],
+    concurrency: int,
+    version: str | None,
+) -> int:
+    """Make a worker known; answers its number."""
+    return int(
+        await db.fetch_value(
+            statement("workers/register"),
+            tenant_id=tenant_id,
+            name=name,
+            queues=list(queues),
+            job_types=list(job_types),
+            concurrency=concurrency,
+            version=version,
+        )
+    )
+
+
+async def beat(db: Database, worker_id: int, *, state: str) -> str | None:
+    """Say a worker is alive; answers its directive, None when it is not known any more."""
+    directive: str | None = await db.fetch_value(statement("workers/beat"), worker_id=worker_id, state=state)
+    return directive
+
+
+async def page(db: Database, *, tenant_id: int, worker_alive_s: float, limit: int) -> list[Record]:
+    """List who is alive for a tenant; columns as in sql/workers/list.sql."""
+    return await db.fetch(statement("workers/list"), tenant_id=tenant_id, worker_alive_s=worker_alive_s, limit=limit)
+
+
+async def sweep(db: Database, *, silent_s: float) -> int:
+    """Forget workers silent for so long; answers how many."""
+    return len(await db.fetch(statement("workers/sweep"), silent_s=silent_s))

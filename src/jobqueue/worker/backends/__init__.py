@@ -1,0 +1,1 @@
+"""The two ways a worker reaches its jobs."""

@@ -1,0 +1,80 @@
+"""Postgres keeps the worker's contract."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest_asyncio
+
+from jobqueue.aio.clock import SystemClock
+from jobqueue.domain.rotation import Lane
+from jobqueue.domain.wakeup import encode
+from jobqueue.operations import jobs
+from jobqueue.worker.backends.postgres import PostgresBackend, PostgresOptions
+from tests.contracts.backend_suite import JOB_TYPE, BackendContract
+from tests.engine import TERMS, UP_S, Engine, open_engine
+
+
+class PostgresScenario:
+    """The real engine as a scenario."""
+
+    def __init__(self, engine: Engine, caller: jobs.Caller, stack: contextlib.AsyncExitStack) -> None:
+        self.engine = engine
+        self.caller = caller
+        self.stack = stack
+        self.opened = 0
+
+    async def open_backend(self) -> PostgresBackend:
+        self.opened += 1
+        options = PostgresOptions(
+            dsn=self.engine.dsn,
+            direct_dsn=self.engine.dsn,
+            worker_name=f"worker-{self.opened}",
+            queues=None,
+            job_types=(JOB_TYPE,),
+            concurrency=10,
+            version="test",
+            terms=TERMS,
+        )
+        backend = PostgresBackend(options, clock=SystemClock())
+        await backend.open()
+        self.stack.push_async_callback(backend.close)
+        return backend
+
+    async def submit(self, data: dict[str, Any], *, job_type: str = JOB_TYPE, max_attempts: int = 3, timeout_s: float = 60.0) -> UUID:
+        job_id = await self.engine.submit(
+            self.caller, job_type, data=orjson.dumps(data).decode(), max_attempts=max_attempts, timeout_s=int(timeout_s)
+        )
+        await self._wake(job_id)
+        return job_id
+
+    async def _wake(self, job_id: UUID) -> None:
+        """Wake the backends as the API does after a submit."""
+        lanes: list[Lane] = self.engine.woken
+        if lanes:
+            await self.engine.raw.execute("SELECT pg_notify('jobqueue_wake', $1)", encode(lanes))
+            lanes.clear()
+
+    async def end_lease(self, job_id: UUID) -> None:
+        await self.engine.raw.execute("UPDATE jobqueue.lease SET expires_at = '-infinity' WHERE job_id = $1", job_id)
+        await self.engine.recover(after_s=0, up_s=UP_S)
+
+    async def ask_to_cancel(self, job_id: UUID) -> None:
+        await jobs.cancel(self.engine.db, self.caller, job_id, grace_s=30.0)
+
+    async def status(self, job_id: UUID) -> str:
+        return str((await jobs.get(self.engine.db, self.caller, job_id, tenant_cap=0)).status)
+
+
+@pytest_asyncio.fixture
+async def scenario(database: str) -> AsyncIterator[PostgresScenario]:
+    async with open_engine(database) as engine, contextlib.AsyncExitStack() as stack:
+        yield PostgresScenario(engine, await engine.tenant(), stack)
+
+
+class TestPostgresBackend(BackendContract):
+    pass

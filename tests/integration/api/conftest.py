@@ -1,0 +1,109 @@
+"""The API on a real database, in this process."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest_asyncio
+from fastapi import FastAPI
+
+from jobqueue.api.app import create_app
+from jobqueue.api.services import ApiLimits, ApiServices
+from jobqueue.api.tokens import TokenSigner
+from jobqueue.operations import migrations, tenants
+from jobqueue.operations.jobs import Caller
+from jobqueue.operations.readiness import ReadinessProbe
+from jobqueue.operations.tenants import KeyRing
+from jobqueue.protocol.jobs import Job
+from jobqueue.telemetry.events import Telemetry
+from jobqueue.telemetry.metrics import Metrics
+from tests.engine import Engine, open_engine
+
+KEY_BYTES = 38
+SECRET = "a secret of at least thirty-two bytes"
+
+
+async def make_key(engine: Engine, caller: Caller, scopes: Sequence[str] | None = None) -> str:
+    """Make an API key of a tenant."""
+    _, key = await tenants.create_api_key(
+        engine.db, caller.tenant_id, name="test", scopes=scopes, random_bytes=secrets.token_bytes(KEY_BYTES)
+    )
+    return key
+
+
+@dataclass
+class Api:
+    """The application, the engine below it, and a tenant with a key."""
+
+    app: FastAPI
+    engine: Engine
+    caller: Caller
+    key: str
+    client: httpx2.AsyncClient
+    count: int = 0
+
+    async def submit(self, job_type: str = "t", *, key: str | None = None, **fields: Any) -> httpx2.Response:
+        """Post a job; key None: one of its own."""
+        self.count += 1
+        body = {"payload": {"job_type": job_type, "data": fields.pop("data", {})}, **fields}
+        return await self.client.post("/v1/jobs", json=body, headers={"Idempotency-Key": key or f"key-{self.count}"})
+
+    async def job(self, job_id: object) -> Job:
+        """Read a job."""
+        answer = await self.client.get(f"/v1/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        return read_job(answer)
+
+    def as_other(self, credential: str) -> httpx2.AsyncClient:
+        """A client with another credential."""
+        headers = {"Authorization": f"Bearer {credential}"}
+        return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=self.app), base_url="http://api", headers=headers)
+
+
+def read_job(answer: httpx2.Response) -> Job:
+    """Read a job out of an answer, and see that it has the fields of the contract, all of them and no other."""
+    assert set(answer.json()) == set(Job.model_fields)
+    return Job.model_validate_json(answer.content)
+
+
+@asynccontextmanager
+async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
+    """Run the application's parts on a migrated database. limits: of ApiLimits, and max_queued."""
+    defaults = {"max_queued": limits.pop("max_queued", 1_000_000)}
+    async with open_engine(dsn) as engine, engine.submitter(**defaults) as submitter:
+        telemetry, metrics = Telemetry(), Metrics()
+        metrics.subscribe_to(telemetry)
+
+        async def render(tenant: str | None) -> bytes:
+            return metrics.render(tenant)
+
+        services = ApiServices(
+            db=engine.db,
+            submitter=submitter,
+            keys=KeyRing(engine.db, clock=engine.clock),
+            tokens=TokenSigner([SECRET], now_s=time.time),
+            limits=ApiLimits(**{"tenant_cap": 0, "cancel_grace_s": 30.0, "is_metrics_open": False, **limits}),
+            clock=engine.clock,
+            telemetry=telemetry,
+            wake=engine.woken.append,
+            render_metrics=render,
+            readiness=ReadinessProbe(engine.db, needed=migrations.head(), is_draining=lambda: False, clock=engine.clock).ask,
+        )
+        caller = await engine.tenant()
+        key = await make_key(engine, caller)
+        app = create_app(services)
+        headers = {"Authorization": f"Bearer {key}"}
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://api", headers=headers) as client:
+            yield Api(app, engine, caller, key, client)
+
+
+@pytest_asyncio.fixture
+async def api(database: str) -> AsyncIterator[Api]:
+    """The API, with a fresh database below it."""
+    async with asyncio.timeout(60), open_api(database) as api:
+        yield api

@@ -1,0 +1,121 @@
+"""Metrics: the contract's names and labels, right sums, bounded series, and one tenant's view."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from jobqueue.telemetry import events
+from jobqueue.telemetry.events import Telemetry
+from jobqueue.telemetry.metrics import OTHER, LabelGuard, Metrics
+
+CONTRACT = {
+    "job_queue_depth": {"tenant_id"},
+    "jobs_submitted_total": {"tenant_id", "priority"},
+    "jobs_completed_total": {"tenant_id", "status"},
+    "job_duration_seconds_count": {"tenant_id", "status"},
+    "lease_expired_total": {"tenant_id"},
+    "lease_acquired_total": {"worker_id"},
+    "api_requests_total": {"method", "endpoint", "status"},
+    "api_request_latency_seconds_count": {"method", "endpoint"},
+    "job_wait_seconds_count": {"queue"},
+    "queue_oldest_ready_age_seconds": {"queue"},
+    "workers": {"state"},
+    "job_retries_total": {"tenant_id"},
+    "stale_writes_refused_total": set(),
+}
+
+
+def tell_everything(telemetry: Telemetry, tenant_id: str = "acme") -> None:
+    telemetry.emit(events.JobsSubmitted(tenant_id, "high", 3))
+    telemetry.emit(events.JobsCompleted(tenant_id, "succeeded", 3, [0.1, 0.2]))
+    telemetry.emit(events.JobsRetried(tenant_id, 2))
+    telemetry.emit(events.LeasesAcquired("w1", 3, {"default": [0.01, 0.02, 0.03]}))
+    telemetry.emit(events.LeasesExpired(tenant_id, 1))
+    telemetry.emit(events.StaleWritesRefused(4))
+    telemetry.emit(events.RequestServed("GET", "/v1/jobs/{id}", 200, 0.01))
+    telemetry.emit(events.QueuesMeasured({tenant_id: 7}, {"default": 1.5}))
+    telemetry.emit(events.WorkersMeasured({"run": 2}))
+
+
+def samples(metrics: Metrics, tenant_id: str | None = None) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(metrics.render(tenant_id).decode())
+        for sample in family.samples
+        if not sample.name.startswith("process_")
+    }
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float:
+    return samples(metrics)[name, frozenset(labels.items())]
+
+
+def fed(values_max: int = 200) -> tuple[Metrics, Telemetry]:
+    metrics, telemetry = Metrics(values_max=values_max), Telemetry()
+    metrics.subscribe_to(telemetry)
+    return metrics, telemetry
+
+
+def test_names_and_labels_are_those_of_the_contract() -> None:
+    metrics, telemetry = fed()
+    tell_everything(telemetry)
+    seen = {name: {label for label, _ in labels} for name, labels in samples(metrics) if not name.endswith(("_bucket", "_sum"))}
+    assert seen == CONTRACT
+
+
+def test_batches_are_added_up() -> None:
+    metrics, telemetry = fed()
+    for _ in range(2):
+        tell_everything(telemetry)
+    assert value(metrics, "jobs_submitted_total", tenant_id="acme", priority="high") == 6
+    assert value(metrics, "jobs_completed_total", tenant_id="acme", status="succeeded") == 6
+    assert value(metrics, "job_duration_seconds_count", tenant_id="acme", status="succeeded") == 4
+    assert value(metrics, "job_retries_total", tenant_id="acme") == 4
+    assert value(metrics, "lease_acquired_total", worker_id="w1") == 6
+    assert value(metrics, "job_wait_seconds_count", queue="default") == 6
+    assert value(metrics, "stale_writes_refused_total") == 8
+    assert value(metrics, "api_requests_total", method="GET", endpoint="/v1/jobs/{id}", status="200") == 2
+    assert value(metrics, "job_queue_depth", tenant_id="acme") == 7
+
+
+def test_gauge_of_what_is_gone_falls_to_zero() -> None:
+    metrics, telemetry = fed()
+    telemetry.emit(events.QueuesMeasured({"acme": 7, "umbrella": 1}, {"default": 1.5, "mail": 2.5}))
+    telemetry.emit(events.QueuesMeasured({"umbrella": 2}, {"mail": 3.5}))
+    assert value(metrics, "job_queue_depth", tenant_id="acme") == 0
+    assert value(metrics, "job_queue_depth", tenant_id="umbrella") == 2
+    assert value(metrics, "queue_oldest_ready_age_seconds", queue="default") == 0
+
+
+def test_tenants_over_the_bound_share_one_series() -> None:
+    metrics, telemetry = fed(values_max=2)
+    for tenant_id in ("a", "b", "c", "d", "a"):
+        telemetry.emit(events.JobsSubmitted(tenant_id, "high"))
+    assert value(metrics, "jobs_submitted_total", tenant_id="a", priority="high") == 2
+    assert value(metrics, "jobs_submitted_total", tenant_id=OTHER, priority="high") == 2
+    telemetry.emit(events.QueuesMeasured({"a": 1, "c": 2, "d": 3}, {"q1": 1.0, "q2": 2.0, "q3": 3.0, "q4": 4.0}))
+    assert value(metrics, "job_queue_depth", tenant_id=OTHER) == 5
+    assert value(metrics, "queue_oldest_ready_age_seconds", queue=OTHER) == 4
+
+
+def test_guard_lets_the_bound_through_and_not_one_more() -> None:
+    guard = LabelGuard()
+    assert [guard(f"t{number}") for number in range(200)] == [f"t{number}" for number in range(200)]
+    assert guard("t200") == OTHER
+    assert guard("t0") == "t0"
+
+
+def test_tenant_sees_its_own_series_only() -> None:
+    metrics, telemetry = fed()
+    tell_everything(telemetry, "acme")
+    tell_everything(telemetry, "umbrella")
+    own = samples(metrics, "acme")
+    assert own
+    assert all(("tenant_id", "acme") in labels for _, labels in own)
+    assert own["jobs_submitted_total", frozenset({("tenant_id", "acme"), ("priority", "high")})] == 3
+
+
+def test_tenant_named_other_does_not_see_what_others_share() -> None:
+    metrics, telemetry = fed(values_max=1)
+    for tenant_id in ("a", "b", OTHER):
+        tell_everything(telemetry, tenant_id)
+    assert samples(metrics, OTHER) == {}
+    assert samples(metrics, "b") == {}
