@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
+from rich.box import HEAVY_HEAD, MARKDOWN
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -43,12 +44,18 @@ def main() -> None:
     """Parse, measure, print the table."""
     arguments = parse()
     figures, found = uvloop.run(run(arguments))
+    show(figures, found)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(found | {"settings": settings(arguments), "figures": as_json(figures)}, indent=2) + "\n")
+
+
+def show(figures: list[Figure], found: Mapping[str, object]) -> None:
+    """Print the table; into a file or a pipe as Markdown, for README.md."""
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH
-    console.print(table.render(figures, PEERS, caption=caption(found)))
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(found | {"settings": settings(arguments), "figures": as_json(figures)}, indent=2) + "\n")
+    console.print(table.render(figures, PEERS, box=HEAVY_HEAD if console.is_terminal else MARKDOWN))
+    console.print(caption(found), soft_wrap=True, highlight=False)
 
 
 def parse() -> argparse.Namespace:

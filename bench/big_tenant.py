@@ -42,20 +42,22 @@ g AS MATERIALIZED (
   FROM generate_series($4::int, $4::int + $5::int - 1) i),
 n AS MATERIALIZED (
   SELECT i, overlay(at PLACING substr(md5(i::text), 1, 12) FROM 25)::uuid AS id,
-    CASE WHEN i % 100000 = 7 THEN ($6::int[])[20] ELSE ($6::int[])[1 + i % 19] END AS typ, ($7::int[])[1 + (i / 7) % 4] AS qid, (1 + i % 3)::smallint AS priority,
+    CASE WHEN i % 100000 = 7 THEN ($6::int[])[20] ELSE ($6::int[])[1 + i % 19] END AS typ, ($7::int[])[1 + (i / 7) % 4] AS qid,
+    (1 + i % 3)::smallint AS priority,
     CASE WHEN NOT $8::boolean THEN NULL WHEN i % 100 < 97 THEN 'succeeded' WHEN i % 100 < 99 THEN 'dlq' ELSE 'cancelled' END AS state
   FROM g),
 j AS (
   INSERT INTO jobqueue.job (tenant_id, job_id, queue_id, type_id, priority, max_attempts, idempotency_key, correlation_id, tags, data)
-  SELECT $1::int, id, qid, typ, priority, 3, 'key-' || i, 'request-' || (i / 10), CASE WHEN i % 10 = 0 THEN ARRAY['nightly', 'batch-' || (i % 50)] END,
-    json_build_object('number', i, 'text', repeat('x', 100))
+  SELECT $1::int, id, qid, typ, priority, 3, 'key-' || i, 'request-' || (i / 10),
+    CASE WHEN i % 10 = 0 THEN ARRAY['nightly', 'batch-' || (i % 50)] END, json_build_object('number', i, 'text', repeat('x', 100))
   FROM n),
 r AS (
   INSERT INTO jobqueue.ready (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes)
   SELECT jobqueue.id_time(id), id, qid, typ, $1::int, priority, priority, 0, 3, 0 FROM n WHERE state IS NULL),
 o AS (
   INSERT INTO jobqueue.outcome (tenant_id, job_id, state, attempt, started_at, finished_at, result)
-  SELECT $1::int, id, state, 1, jobqueue.id_time(id), jobqueue.id_time(id) + interval '1 second', CASE state WHEN 'succeeded' THEN '{"ok":true}'::json END
+  SELECT $1::int, id, state, 1, jobqueue.id_time(id), jobqueue.id_time(id) + interval '1 second',
+    CASE state WHEN 'succeeded' THEN '{"ok":true}'::json END
   FROM n WHERE state IS NOT NULL),
 e AS (
   INSERT INTO jobqueue.ended (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, status)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from rich.box import Box
 from rich.table import Table
 
 
@@ -30,9 +31,9 @@ def ratios(figures: Sequence[Figure], figure: Figure, peers: Sequence[str]) -> M
     return {peer: figure.median / others[peer] for peer in peers if peer in others and peer != figure.contender}
 
 
-def render(figures: Sequence[Figure], peers: Sequence[str], *, caption: str) -> Table:
+def render(figures: Sequence[Figure], peers: Sequence[str], *, box: Box) -> Table:
     """Make the table; figures of one measurement stand together."""
-    table = Table(caption=caption, caption_justify="left")
+    table = Table(box=box)
     table.add_column("measured", no_wrap=True)
     table.add_column("contender", no_wrap=True)
     for heading in ("median", "min - max", *(f"x {peer}" for peer in peers)):

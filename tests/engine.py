@@ -6,7 +6,7 @@ Everything goes through `operations`, as the product does it; only reading back 
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
@@ -143,7 +143,12 @@ class Engine:
         return self._worker_ids[name]
 
     async def claimer(
-        self, *, types: Sequence[str] = ("t",), queues: Sequence[str] | None = None, worker: str = "worker-1", terms: LeaseTerms | None = None
+        self,
+        *,
+        types: Sequence[str] = ("t",),
+        queues: Sequence[str] | None = None,
+        worker: str = "worker-1",
+        terms: LeaseTerms | None = None,
     ) -> Claimer:
         """A claimer with a memory of its own."""
         return Claimer(
@@ -262,6 +267,17 @@ class Engine:
         return await asyncpg.connect(self.dsn, timeout=30)
 
 
+class OneConnection(Database):
+    """Operations on one connection, inside the transaction that is open there."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(None, size=1)
+        self._only = connection
+
+    async def _try(self, work: Callable[[Any], Awaitable[Any]], deadline_s: float) -> Any:
+        return await work(self._only)
+
+
 PLACES: Final = ("ready", "parked", "scheduled", "blocked", "lease", "ended")
 PLACES_TWICE: Final = (
     "SELECT job_id, count(*) FROM ("
@@ -273,7 +289,7 @@ PLACES_TWICE: Final = (
 @contextlib.asynccontextmanager
 async def open_engine(dsn: str, *, size: int = 6) -> AsyncIterator[Engine]:
     """Connect to a migrated database."""
-    db = await Database.open(dsn, size=size, application_name="test")
+    db = await Database.open(f"{dsn}?search_path=pg_catalog", size=size, application_name="test")  # every name has its schema
     raw = await asyncpg.connect(dsn, timeout=30)
     try:
         yield Engine(dsn, db, raw)

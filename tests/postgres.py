@@ -75,10 +75,10 @@ class Databases:
         """Make an empty database and return its name."""
         return await self._create("template1")
 
-    async def copy(self) -> str:
-        """Make a copy of the template and return its name."""
+    async def copy(self, template: str | None = None) -> str:
+        """Make a copy of the template, or of another database nobody is connected to, and return its name."""
         assert self._template is not None, "ensure_template() first"
-        return await self._create(self._template)
+        return await self._create(template or self._template)
 
     async def drop(self, database: str) -> None:
         """Drop a database and end whatever is still connected to it."""

@@ -38,7 +38,8 @@ async def test_every_row_is_processed_once_though_a_worker_is_killed_half_way(ro
         "JOBQUEUE_LOG_LEVEL": "warning",
     }
     await roles.start_api()
-    rows = [("airport_distance", row) for row in rows_of("airports.csv")] + [("weather_range", row) for row in rows_of("seattle-weather.csv")]
+    rows = [("airport_distance", row) for row in rows_of("airports.csv")]
+    rows += [("weather_range", row) for row in rows_of("seattle-weather.csv")]
     assert len(rows) == 3376 + 1461
     async with roles.client() as client:
 

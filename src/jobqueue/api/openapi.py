@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from jobqueue.api.problems import PROBLEMS
 from jobqueue.domain import errors
 from jobqueue.domain.errors import JobQueueError
-from jobqueue.protocol import access, jobs, problem
+from jobqueue.protocol import access, filters, jobs, problem, queues
 
 REFERENCE: Final = "#/components/schemas/{model}"
 MODELS: Final = (
@@ -27,6 +27,16 @@ MODELS: Final = (
     jobs.EventsPage,
     jobs.JobResult,
     jobs.JobStats,
+    filters.JobsPage,
+    filters.JobPatch,
+    filters.ForceSuccess,
+    filters.CancelRequest,
+    filters.ReplayRequest,
+    filters.BulkCount,
+    queues.Queue,
+    queues.QueueChange,
+    queues.QueuesPage,
+    queues.QueuesStats,
     problem.Problem,
 )
 BEARER: Final = {"type": "http", "scheme": "bearer", "description": "An API key, or a token from POST /auth/token."}

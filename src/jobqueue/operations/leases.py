@@ -178,9 +178,9 @@ class Recovered:
     """A lease the reaper took back. status: what the job became; is_overdue: its holder was alive but past the job's deadline."""
 
     job_id: UUID
-    tenant_id: int
+    tenant: str
     attempt: int
-    worker_id: int
+    worker: str
     status: str
     is_overdue: bool
 
@@ -203,9 +203,9 @@ async def recover(
         return [
             Recovered(
                 row["job_id"],
-                row["tenant_id"],
+                row["tenant"],
                 row["attempt"],
-                row["worker_id"],
+                row["worker"] or "unknown",
                 exceptions.get(row["token"], ("", following.status.value))[1] or following.status.value,
                 row["is_overdue"],
             )

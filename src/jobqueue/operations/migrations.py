@@ -10,29 +10,23 @@ from typing import Final
 from alembic.command import downgrade as alembic_downgrade
 from alembic.command import upgrade as alembic_upgrade
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
+
+from jobqueue.store.pool import connect
 
 PACKAGED: Final = Path(__file__).parents[1] / "_alembic"
 CHECKOUT: Final = Path(__file__).parents[3] / "alembic"
 _ONE_AT_A_TIME: Final = asyncio.Lock()  # Alembic keeps its context in module globals; other processes wait at the lock in env.py
 
 
-def _config(connection: Connection | None) -> Config:
+def _config(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(PACKAGED if PACKAGED.is_dir() else CHECKOUT))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config
-
-
-def head() -> str:
-    """The version this program needs."""
-    version = ScriptDirectory.from_config(_config(None)).get_current_head()
-    assert version is not None
-    return version
 
 
 async def upgrade(dsn: str, *, revision: str = "head") -> None:
@@ -51,7 +45,9 @@ async def _run(dsn: str, migrate: Callable[[Connection], None]) -> None:
 
 
 async def _run_alone(dsn: str, migrate: Callable[[Connection], None]) -> None:
-    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: connect(dsn, application_name="jobqueue-migrate"), poolclass=NullPool
+    )
     try:
         async with engine.begin() as connection:
             await connection.run_sync(migrate)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from jobqueue.domain.errors import NotFound
+from jobqueue.domain.rotation import Lane
 from jobqueue.domain.scaling import Load, desired_workers
 from jobqueue.operations.jobs import WORKER_ALIVE_S, Caller
 from jobqueue.operations.naming import NameBook
@@ -19,6 +20,8 @@ RATE_WINDOW_S: Final = 60.0
 """Rates are means over about this long."""
 SAMPLES_KEPT_S: Final = 600.0
 KEY_MAX_CONCURRENT_DEFAULT: Final = 1
+LANES_WOKEN_MAX: Final = 500
+"""Lanes a change of settings wakes; workers find the others when they look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,19 @@ async def page(db: Database, caller: Caller, *, after: str = "", limit: int) -> 
     return [_view(row["name"], row) for row in await store.page(db, caller.tenant_id, after=after, limit=limit)]
 
 
-async def change(db: Database, names: NameBook, caller: Caller, name: str, changes: Mapping[str, Any]) -> QueueView:
-    """Change a queue's settings, fields of QueueView by name, under the tenant's gate; in force for every claim after this returns."""
+async def change(
+    db: Database, names: NameBook, caller: Caller, name: str, changes: Mapping[str, Any], *, wake: Callable[[Lane], None]
+) -> QueueView:
+    """Change a queue's settings, fields of QueueView by name, under the tenant's gate; in force for every claim after this returns.
+
+    wake is told the lanes whose jobs may go now.
+    """
     queue_id = (await names.queue_ids([name]))[name]
-    row = await store.change(db, caller.tenant_id, queue_id, changes_json=orjson.dumps(dict(changes)).decode())
-    return _view(name, row)
+    view = _view(name, await store.change(db, caller.tenant_id, queue_id, changes_json=orjson.dumps(dict(changes)).decode()))
+    if not view.is_paused:
+        for lane in await store.lanes(db, caller.tenant_id, queue_id, limit=LANES_WOKEN_MAX):
+            wake(lane)
+    return view
 
 
 async def stats(db: Database, caller: Caller, *, names: Sequence[str], default_concurrency: int) -> dict[str, QueueStats]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from jobqueue.domain.errors import SchemaTooOld, UnsafeDatabase
 from jobqueue.store import upkeep
 from jobqueue.store.pool import Database
+
+SCHEMA_NEEDED: Final = "0001"
+"""The migration this program needs; a constant, so that roles do not load Alembic. A test holds it to the newest migration."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Submit jobs: concurrent requests of one process become one statement, each answered after its commit (group commit).
 
 A batch that cannot be stored as a whole is stored one by one, so that one bad row touches its own request only. A request whose key
-somebody's open transaction holds waits for it outside the batches: it delays nobody else. Rows whose key exists are answered from a second statement: within the first one's snapshot a row that was
-committed meanwhile is invisible (failures.md 1.4).
+somebody's open transaction holds waits for it outside the batches: it delays nobody else. Rows whose key exists are answered from a
+second statement: within the first one's snapshot a row that was committed meanwhile is invisible (failures.md 1.4).
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ ALONE_MAX: Final = 2
 """Requests that wait for a held key at once, each on a connection; more are told at once that a twin is under way."""
 KEY_TRIES_MAX: Final = 3
 WAITING_COUNT_S_MAX: Final = 0.25
-"""A tenant's waiting count is looked up again after this."""
+"""Near its limit a tenant's waiting count is looked up again after this."""
+FILL_RATE_MAX: Final = 40_000
+"""Jobs a second that all processes together cannot store: a count stands until that rate could have used up the room it left."""
+TRUSTED_S_MAX: Final = 10.0
+"""And no longer than this, so that a lowered limit is seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class Submitter:
         now_s = self._clock.monotonic()
         while (count := self._waiting.get(tenant_id)) is None:
             await self._count_first(tenant_id)
-        if now_s - count.as_of_s > WAITING_COUNT_S_MAX:
+        if now_s - count.as_of_s > max(WAITING_COUNT_S_MAX, min(count.room / FILL_RATE_MAX, TRUSTED_S_MAX)):
             count.as_of_s = now_s  # one request looks again, the others go by what is known
             count = self._waiting[tenant_id] = await self._count(tenant_id)
         if count.room < 1:

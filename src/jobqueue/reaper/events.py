@@ -6,18 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-
-@dataclass(frozen=True, slots=True)
-class LeaseExpired:
-    """A lease was taken back; status is what the job became."""
-
-    name: ClassVar[str] = "job.lease_expired"
-    job_id: str
-    tenant_id: int
-    worker_id: int
-    attempt: int
-    status: str
-    is_overdue: bool
+from jobqueue.telemetry.events import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +49,4 @@ class PartitionDropped:
     week: str
 
 
-Emit = Callable[[object], None]
+Emit = Callable[[Event], None]

@@ -14,7 +14,8 @@ from jobqueue.domain.errors import Unavailable
 from jobqueue.operations import leases, upkeep
 from jobqueue.operations.database import Database
 from jobqueue.operations.leases import RECOVERED_MAX, LeaseTerms
-from jobqueue.reaper.events import ClockStepped, Emit, LeaseExpired
+from jobqueue.reaper.events import ClockStepped, Emit
+from jobqueue.telemetry.events import LeaseExpired
 
 INTERVAL_S: Final = 1.0
 STEP_S: Final = 1.0
@@ -42,7 +43,7 @@ class LeaseRecoverer(PeriodicService):
             self._offset_s = None
             raise
         for lease in found:
-            self._emit(LeaseExpired(str(lease.job_id), lease.tenant_id, lease.worker_id, lease.attempt, lease.status, lease.is_overdue))
+            self._emit(LeaseExpired(lease.tenant, str(lease.job_id), lease.worker, lease.attempt, lease.status, lease.is_overdue))
         return 0.0 if len(found) == RECOVERED_MAX else None
 
     async def _watch_clock(self) -> None:

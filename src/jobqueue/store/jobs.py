@@ -210,9 +210,10 @@ async def cancel_many(db: Database, tenant_id: int, job_ids: Sequence[UUID], *, 
     )
 
 
-async def retry_many(db: Database, tenant_id: int, job_ids: Sequence[UUID]) -> int:
-    """Send jobs back to the queue; answers how many went."""
-    return int(await db.fetch_value(statement("jobs/retry_many"), deadline_s=BULK_S_MAX, tenant_id=tenant_id, job_ids=job_ids))
+async def retry_many(db: Database, tenant_id: int, job_ids: Sequence[UUID]) -> dict[Lane, int]:
+    """Send jobs back to the queue; answers how many went to each lane."""
+    rows = await db.fetch(statement("jobs/retry_many"), deadline_s=BULK_S_MAX, tenant_id=tenant_id, job_ids=job_ids)
+    return {(tenant_id, row["queue_id"], row["type_id"], row["band"]): row["jobs"] for row in rows}
 
 
 async def ended(db: Database, jobs: Sequence[tuple[int, UUID]]) -> list[int]:

@@ -43,6 +43,11 @@ def connect_arguments(dsn: str, *, application_name: str) -> dict[str, Any]:
     return arguments
 
 
+async def connect(dsn: str, *, application_name: str) -> Any:
+    """Open one connection outside the pool. dsn: any asyncpg takes, several hosts and `?sslmode=` too."""
+    return await asyncpg.connect(**connect_arguments(dsn, application_name=application_name))
+
+
 async def keep_alive(connection: Any) -> None:
     """Let the kernel notice a dead peer: asyncpg sets neither keepalives nor a user timeout."""
     handle = connection._transport.get_extra_info("socket")
@@ -188,7 +193,8 @@ async def _deadline(connection: Any, deadline_s: float) -> AsyncIterator[None]:
             yield
     except BaseException as error:
         if not isinstance(error, JobQueueError) and not is_healthy_after(error):
-            connection.terminate()
+            with contextlib.suppress(asyncpg.InterfaceError):  # a killed one has left for the pool by itself
+                connection.terminate()
         if isinstance(error, JobQueueError) or (reaction := translate(error)) is None:
             raise
         raise reaction from error

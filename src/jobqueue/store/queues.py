@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jobqueue.domain.rotation import Lane
 from jobqueue.store.pool import Database, Record
 from jobqueue.store.statements import statement
 
@@ -23,6 +24,12 @@ async def change(db: Database, tenant_id: int, queue_id: int, *, changes_json: s
     row = await db.fetch_row(statement("queues/set"), tenant_id=tenant_id, queue_id=queue_id, changes=changes_json)
     assert row is not None
     return row
+
+
+async def lanes(db: Database, tenant_id: int, queue_id: int, *, limit: int) -> list[Lane]:
+    """List the lanes of a tenant's queue that have due jobs."""
+    rows = await db.fetch(statement("queues/lanes"), tenant_id=tenant_id, queue_id=queue_id, limit=limit)
+    return [(tenant_id, queue_id, row["type_id"], row["band"]) for row in rows]
 
 
 async def stats(db: Database, tenant_id: int, *, names: Sequence[str], window_s: float) -> list[Record]:

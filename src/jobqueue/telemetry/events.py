@@ -97,12 +97,16 @@ class LeasesAcquired:
 
 
 @dataclass(frozen=True, slots=True)
-class LeasesExpired:
-    """Leases ran out and were taken back."""
+class LeaseExpired:
+    """A lease was taken back. status: what its job became; is_overdue: its holder lived but the job ran past its deadline."""
 
     name: ClassVar[str] = "job.lease_expired"
     tenant_id: str
-    count: int = 1
+    job_id: str
+    worker_id: str
+    attempt: int
+    status: str
+    is_overdue: bool
 
 
 @dataclass(frozen=True, slots=True)

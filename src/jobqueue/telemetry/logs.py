@@ -47,7 +47,9 @@ def configure_logs(level: Level = "info", form: Format | None = None, stream: Te
     """
     out = stream if stream is not None else sys.stderr
     chosen = form or ("console" if out.isatty() else "json")
-    render: Processor = render_json if chosen == "json" else structlog.dev.ConsoleRenderer(colors=out.isatty())
+    render: Processor = render_json if chosen == "json" else structlog.dev.ConsoleRenderer(
+        colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
     prepare: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -80,14 +82,17 @@ def log_event(event: Event) -> None:
 
     A subscriber for Telemetry.subscribe_all.
     """
-    level = getattr(event, "level", "debug")
+    level = LEVELS[getattr(event, "level", "debug")]
+    logger = get_logger()
+    if not logger.is_enabled_for(level):  # most events are debug ones on the hot path
+        return
     fact: Any = event
     values: dict[str, Any] = {field.name: getattr(event, field.name) for field in fields(fact)} if is_dataclass(fact) else {}
     fault = values.get("error")
     if isinstance(fault, BaseException):
         values["error"] = f"{type(fault).__name__}: {fault}"
         values["exc_info"] = fault
-    get_logger().log(LEVELS[level], event.name, **values)
+    logger.log(level, event.name, **values)
 
 
 def hide_secrets(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:

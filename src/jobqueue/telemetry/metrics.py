@@ -89,7 +89,7 @@ class Metrics:
         telemetry.subscribe(events.JobsCompleted, self.count_completed)
         telemetry.subscribe(events.JobsRetried, self.count_retried)
         telemetry.subscribe(events.LeasesAcquired, self.count_acquired)
-        telemetry.subscribe(events.LeasesExpired, self.count_expired)
+        telemetry.subscribe(events.LeaseExpired, self.count_expired)
         telemetry.subscribe(events.StaleWritesRefused, self.count_stale)
         telemetry.subscribe(events.RequestServed, self.count_request)
         telemetry.subscribe(events.QueuesMeasured, self.set_queues)
@@ -119,9 +119,9 @@ class Metrics:
             for seconds in waits_s:
                 wait.observe(seconds)
 
-    def count_expired(self, event: events.LeasesExpired) -> None:
+    def count_expired(self, event: events.LeaseExpired) -> None:
         """Add to lease_expired_total."""
-        self._expired.labels(self._tenant(event.tenant_id)).inc(event.count)
+        self._expired.labels(self._tenant(event.tenant_id)).inc()
 
     def count_stale(self, event: events.StaleWritesRefused) -> None:
         """Add to stale_writes_refused_total."""

@@ -15,10 +15,11 @@ from fastapi import FastAPI
 from jobqueue.api.app import create_app
 from jobqueue.api.services import ApiLimits, ApiServices
 from jobqueue.api.tokens import TokenSigner
-from jobqueue.operations import migrations, tenants
+from jobqueue.operations import server, tenants
 from jobqueue.operations.jobs import Caller
 from jobqueue.operations.readiness import ReadinessProbe
 from jobqueue.operations.tenants import KeyRing
+from jobqueue.operations.waiting import EndWaiter
 from jobqueue.protocol.jobs import Job
 from jobqueue.telemetry.events import Telemetry
 from jobqueue.telemetry.metrics import Metrics
@@ -72,10 +73,22 @@ def read_job(answer: httpx2.Response) -> Job:
 
 
 @asynccontextmanager
+async def running_waiter(engine: Engine) -> AsyncIterator[EndWaiter]:
+    """The service that tells when jobs have ended."""
+    end_waiter = EndWaiter(engine.db, clock=engine.clock)
+    service = asyncio.create_task(end_waiter.run())
+    try:
+        yield end_waiter
+    finally:
+        service.cancel()
+        await asyncio.wait([service])
+
+
+@asynccontextmanager
 async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
     """Run the application's parts on a migrated database. limits: of ApiLimits, and max_queued."""
     defaults = {"max_queued": limits.pop("max_queued", 1_000_000)}
-    async with open_engine(dsn) as engine, engine.submitter(**defaults) as submitter:
+    async with open_engine(dsn) as engine, engine.submitter(**defaults) as submitter, running_waiter(engine) as end_waiter:
         telemetry, metrics = Telemetry(), Metrics()
         metrics.subscribe_to(telemetry)
 
@@ -84,15 +97,17 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
 
         services = ApiServices(
             db=engine.db,
+            names=engine.names,
             submitter=submitter,
+            end_waiter=end_waiter,
             keys=KeyRing(engine.db, clock=engine.clock),
             tokens=TokenSigner([SECRET], now_s=time.time),
-            limits=ApiLimits(**{"tenant_cap": 0, "cancel_grace_s": 30.0, "is_metrics_open": False, **limits}),
+            limits=ApiLimits(**{"tenant_cap": 0, "cancel_grace_s": 30.0, "is_metrics_open": False, "worker_concurrency": 100, **limits}),
             clock=engine.clock,
             telemetry=telemetry,
             wake=engine.woken.append,
             render_metrics=render,
-            readiness=ReadinessProbe(engine.db, needed=migrations.head(), is_draining=lambda: False, clock=engine.clock).ask,
+            readiness=ReadinessProbe(engine.db, needed=server.SCHEMA_NEEDED, is_draining=lambda: False, clock=engine.clock).ask,
         )
         caller = await engine.tenant()
         key = await make_key(engine, caller)

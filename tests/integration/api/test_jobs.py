@@ -63,7 +63,7 @@ class TestResult:
         assert dlq.json()["finished_at"] is not None
 
     async def test_a_job_that_has_not_ended_says_when_to_ask_again(self, api: Api) -> None:
-        for arrange in (api.engine.submit, api.engine.failed):
+        for arrange in (api.engine.failed, api.engine.submit):
             answer = await api.client.get(f"/v1/jobs/{await arrange(api.caller)}/result")
             assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (409, "not_finished", "1")
 
@@ -82,7 +82,8 @@ class TestEvents:
     async def test_a_long_history_is_read_in_pages_by_their_links(self, api: Api) -> None:
         job_id = await api.engine.submit(api.caller)
         await api.engine.raw.execute(
-            "INSERT INTO jobqueue.event (tenant_id, job_id, type, then_type) SELECT $1, $2, 'snoozed', 'queued' FROM generate_series(1, 600)",
+            "INSERT INTO jobqueue.event (tenant_id, job_id, type, then_type)"
+            " SELECT $1, $2, 'snoozed', 'queued' FROM generate_series(1, 600)",
             api.caller.tenant_id,
             job_id,
         )
@@ -119,11 +120,8 @@ CANCELS: list[Cancel] = [
 @pytest.mark.parametrize("cancel", CANCELS, ids=["delete", "post"])
 class TestCancel:
     async def test_a_waiting_job_is_cancelled_at_once_and_again(self, api: Api, cancel: Cancel) -> None:
-        for job_id in (
-            await api.engine.submit(api.caller),
-            await api.engine.submit(api.caller, delay_s=60.0),
-            await api.engine.failed(api.caller),
-        ):
+        failed = await api.engine.failed(api.caller)
+        for job_id in (failed, await api.engine.submit(api.caller), await api.engine.submit(api.caller, delay_s=60.0)):
             for _ in range(2):
                 answer = await cancel(api, job_id)
                 assert (answer.status_code, read_job(answer).status) == (200, "cancelled")
@@ -153,19 +151,15 @@ async def test_a_body_of_cancel_says_nothing(api: Api) -> None:
 
 class TestRetry:
     async def test_what_has_ended_runs_again_and_workers_are_woken(self, api: Api) -> None:
+        ended = [await arrange(api.caller) for arrange in (api.engine.dlq, api.engine.succeeded, api.engine.failed)]
         cancelled = await api.engine.submit(api.caller)
         await api.client.delete(f"/v1/jobs/{cancelled}")
-        for job_id in (
-            cancelled,
-            await api.engine.dlq(api.caller),
-            await api.engine.succeeded(api.caller),
-            await api.engine.failed(api.caller),
-        ):
+        for job_id in (*ended, cancelled):
             api.engine.woken.clear()
             answer = await api.client.post(f"/v1/jobs/{job_id}/retry")
             assert answer.status_code == 200
             job = read_job(answer)
-            assert (job.status, job.attempt, job.finished_at, job.error) == ("queued", 0, None, None)
+            assert (job.status, job.attempt, job.finished_at) == ("queued", 0, None)
             assert len(api.engine.woken) == 1
             await api.client.delete(f"/v1/jobs/{job_id}")
 
@@ -194,15 +188,16 @@ class TestRetry:
 
 
 async def test_counts_by_status_are_exact(api: Api) -> None:
+    await api.engine.dlq(await api.engine.tenant("stranger"))
     for arrange in (api.engine.dlq, api.engine.dlq, api.engine.succeeded, api.engine.failed, api.engine.submit):
         await arrange(api.caller)
     await api.engine.submit(api.caller, delay_s=60.0)
-    await api.engine.dlq(await api.engine.tenant("stranger"))
     answer = await api.client.get("/v1/jobs/stats")
     stats = JobStats.model_validate_json(answer.content)
     shown = {status: jobs for status, jobs in stats.by_status.items() if jobs}
     assert set(stats.by_status) == set(Status)
-    assert sum(shown.values()) == stats.total == 6
+    assert shown == {"dlq": 2, "succeeded": 1, "failed": 1, "queued": 1, "scheduled": 1}
+    assert stats.total == 6
     assert stats.retries_total == 1
     assert set(answer.json()) == {"by_status", "total", "retries_total", "as_of"}
     assert abs((await api.engine.now() - stats.as_of).total_seconds()) < 2

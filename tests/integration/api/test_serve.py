@@ -11,11 +11,12 @@ import pytest
 
 from jobqueue import config
 from jobqueue.apps import api as role
+from jobqueue.apps.embedded import EmbeddedServer
 from jobqueue.apps.http_server import HttpServer, bind
 from jobqueue.apps.refusals import StartRefused
 from jobqueue.domain.errors import SchemaTooOld
 from tests.engine import open_engine
-from tests.integration.api.conftest import SECRET, make_key
+from tests.integration.api.conftest import SECRET, make_key, open_api
 
 HOST = "127.0.0.1"
 
@@ -145,3 +146,21 @@ async def test_a_server_gives_up_on_a_request_that_outlives_the_grace() -> None:
         await asyncio.sleep(0.2)
         serving.cancel()
     writer.close()
+
+
+async def test_while_the_database_is_away_callers_are_told_to_come_back_and_the_same_key_is_safe(
+    database: str, server: EmbeddedServer
+) -> None:
+    async with open_api(database) as api:
+        assert (await api.submit(key="before")).status_code == 201
+        await server.stop_immediately()
+        try:
+            away = await api.submit(key="k")
+            probe = await api.client.get("/healthz/live")
+        finally:
+            await server.start()
+        assert (away.status_code, away.json()["code"], away.headers["retry-after"]) == (503, "database_unavailable", "1")
+        assert probe.status_code == 200
+        answers = [await api.submit(key=key) for key in ("k", "k", "before")]
+    assert [answer.status_code for answer in answers] == [201, 200, 200]
+    assert answers[0].json()["id"] == answers[1].json()["id"]

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from jobqueue.domain.job import DATA_BYTES_MAX
-from tests.integration.api.conftest import Api, open_api, read_job
+from tests.integration.api.conftest import Api, make_key, open_api, read_job
 
 FULL: dict[str, Any] = {
     "queue": "images",
@@ -82,8 +82,6 @@ async def test_the_same_key_and_another_body_is_refused_with_the_job_that_holds_
 
 
 async def test_a_key_belongs_to_its_tenant(api: Api) -> None:
-    from tests.integration.api.conftest import make_key
-
     await api.submit(key="k", data={"a": 1})
     other = await api.engine.tenant("other")
     async with api.as_other(await make_key(api.engine, other)) as client:

@@ -38,7 +38,9 @@ async def drain(engine: Engine, jobs_max: int, **fields: object) -> list[Lease]:
 
 async def test_claimed_job_is_leased_and_carries_what_the_handler_needs(engine: Engine, acme: Caller) -> None:
     await engine.queue(acme, retry_base_s=2.0)
-    job_id = await engine.submit(acme, data='{"a":1}', timeout_s=9, tags_json='["x"]', metadata_json="{}", key="k", correlation_id="c", priority=1)
+    job_id = await engine.submit(
+        acme, data='{"a":1}', timeout_s=9, tags_json='["x"]', metadata_json="{}", key="k", correlation_id="c", priority=1
+    )
     lease = await engine.claim_one()
     assert (lease.job_id, lease.tenant, lease.queue, lease.job_type, lease.priority) == (job_id, "acme", "default", "t", "high")
     assert (lease.data_json, lease.timeout_s, lease.tags, lease.metadata_json) == ('{"a":1}', 9, ["x"], "{}")
@@ -119,7 +121,9 @@ async def test_paused_queue_keeps_its_jobs_and_other_tenants_of_its_name_go_on(e
 
 
 async def arrange_age(engine: Engine, job_id: object, seconds: float) -> None:
-    await engine.raw.execute("UPDATE jobqueue.ready SET sort_at = clock_timestamp() - $2 * interval '1 second' WHERE job_id = $1", job_id, seconds)
+    await engine.raw.execute(
+        "UPDATE jobqueue.ready SET sort_at = clock_timestamp() - $2 * interval '1 second' WHERE job_id = $1", job_id, seconds
+    )
 
 
 async def claim_in_order(engine: Engine, **fields: object) -> list[object]:
@@ -147,7 +151,9 @@ async def test_job_that_waited_longer_by_the_bound_goes_before_a_better_one(engi
 async def test_order_holds_over_many_types_and_batches(engine: Engine, acme: Caller) -> None:
     types = [f"type-{number}" for number in range(7)]
     await engine.submit_all(acme, [request(types[number % 7], priority=1 + number % 3) for number in range(300)])
-    await engine.raw.execute("UPDATE jobqueue.ready SET sort_at = clock_timestamp() - ('x' || left(md5(job_id::text), 4))::bit(16)::int * interval '2 ms'")
+    await engine.raw.execute(
+        "UPDATE jobqueue.ready SET sort_at = clock_timestamp() - ('x' || left(md5(job_id::text), 4))::bit(16)::int * interval '2 ms'"
+    )
     wanted = [
         row["job_id"]
         for row in await engine.raw.fetch("SELECT job_id FROM jobqueue.ready ORDER BY sort_at + priority * $1::interval, job_id", AGING)

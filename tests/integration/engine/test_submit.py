@@ -8,8 +8,8 @@ import pytest
 from jobqueue.domain.errors import IdempotencyKeyReused, InvalidRequest, QueueFull, SubmitInProgress
 from jobqueue.domain.lifecycle import Status
 from jobqueue.operations.jobs import Caller
-from tests.fake_clock import FakeClock
 from tests.engine import Engine, digest, request, until_somebody_waits
+from tests.fake_clock import FakeClock
 
 
 async def jobs_stored(engine: Engine) -> int:

@@ -1,6 +1,7 @@
 """What keeps the tables in order: counts, keys, partitions, leadership."""
 
 import asyncio
+import contextlib
 import random
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -43,11 +44,11 @@ async def random_act(engine: Engine, caller: Caller, chance: random.Random) -> N
             await upkeep.fold_tally(engine.db)
         case 7:
             job_id = await engine.raw.fetchval("SELECT job_id FROM jobqueue.job ORDER BY random() LIMIT 1")
-            verb = chance.choice([lambda: jobs.cancel(engine.db, caller, job_id, grace_s=1), lambda: jobs.retry(engine.db, caller, job_id, is_reset=True)])
-            try:
+            verb = chance.choice(
+                [lambda: jobs.cancel(engine.db, caller, job_id, grace_s=1), lambda: jobs.retry(engine.db, caller, job_id, is_reset=True)]
+            )
+            with contextlib.suppress(WrongState, NotFound):
                 await verb()
-            except (WrongState, NotFound):
-                pass
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -61,7 +62,9 @@ async def test_counts_equal_the_rows_after_random_work(engine: Engine, acme: Cal
         pass
     await engine.check_counts()
     counts = await jobs.count(engine.db, acme)
-    assert sum(counts.by_status.values()) == await engine.raw.fetchval("SELECT count(*) FROM jobqueue.job WHERE tenant_id = $1", acme.tenant_id)
+    assert sum(counts.by_status.values()) == await engine.raw.fetchval(
+        "SELECT count(*) FROM jobqueue.job WHERE tenant_id = $1", acme.tenant_id
+    )
 
 
 async def test_counts_name_every_status_and_retries(engine: Engine, acme: Caller) -> None:
@@ -88,7 +91,8 @@ async def test_fold_leaves_one_row_a_group_and_then_writes_nothing(engine: Engin
 
 async def test_fold_of_more_groups_than_a_batch_comes_to_an_end(engine: Engine, acme: Caller) -> None:
     await engine.raw.execute(
-        "INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered) SELECT 1, q, 'queued', 1, 1 FROM generate_series(1, 30) q, generate_series(1, 3)"
+        "INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered) "
+        " SELECT 1, q, 'queued', 1, 1 FROM generate_series(1, 30) q, generate_series(1, 3)"
     )
     folds = 0
     while await store.fold_tally(engine.db, limit=10):
@@ -130,7 +134,9 @@ async def test_key_is_swept_only_when_its_job_ended_long_enough_ago(engine: Engi
     await engine.claim_one()
     assert await sweep_all(engine, kept_s=3600.0) == 0
     assert await sweep_all(engine, kept_s=-1.0) == 2
-    left = await engine.raw.fetch("SELECT j.idempotency_key FROM jobqueue.idempotency i JOIN jobqueue.job j USING (tenant_id, job_id) ORDER BY 1")
+    left = await engine.raw.fetch(
+        "SELECT j.idempotency_key FROM jobqueue.idempotency i JOIN jobqueue.job j USING (tenant_id, job_id) ORDER BY 1"
+    )
     assert [row[0] for row in left] == ["failed", "held", "waits"]
 
 

@@ -49,10 +49,12 @@ def make_app(*, keys: OneKey | None = None, telemetry: Telemetry | None = None, 
 
     everything: dict[str, Any] = {
         "db": Fake(),
+        "names": Fake(),
         "submitter": Fake(),
+        "end_waiter": Fake(),
         "keys": keys or OneKey(),
         "tokens": TokenSigner([SECRET], now_s=time.time),
-        "limits": ApiLimits(tenant_cap=10, cancel_grace_s=30, is_metrics_open=is_metrics_open),
+        "limits": ApiLimits(tenant_cap=10, cancel_grace_s=30, is_metrics_open=is_metrics_open, worker_concurrency=100),
         "clock": SystemClock(),
         "telemetry": telemetry or Telemetry(),
         "wake": lambda lane: None,

@@ -44,8 +44,8 @@ async def test_any_other_correlation_id_is_refused(text: bytes) -> None:
         ("GET", "/nope", 404, "not_found", None),
         ("GET", "/v1/jobs/", 404, "not_found", None),
         ("GET", "/v1/jobs/x", 404, "not_found", None),
-        ("PUT", "/v1/jobs", 405, "method_not_allowed", "POST"),
-        ("PUT", "/v1/jobs/x", 405, "method_not_allowed", "DELETE, GET"),
+        ("PUT", "/v1/jobs", 405, "method_not_allowed", "GET, POST"),
+        ("PUT", "/v1/jobs/x", 405, "method_not_allowed", "DELETE, GET, PATCH"),
         ("BREW", "/auth/me", 405, "method_not_allowed", "GET"),
     ],
 )
@@ -55,6 +55,12 @@ async def test_the_framework_s_refusals_are_problems_too(method: str, path: str,
     assert (answer.status_code, answer.json()["code"], answer.headers.get("allow")) == (status, code, allow)
     assert answer.headers["content-type"] == "application/problem+json"
     assert {"type", "title", "status", "detail", "code", "request_id"} <= set(answer.json())
+
+
+async def test_a_refused_method_is_told_all_that_are_allowed() -> None:
+    async with client_of(make_app()) as client:
+        answer = await client.put("/v1/jobs/x")
+    assert {"GET", "DELETE"} <= set(answer.headers["allow"].split(", "))  # two routes, of which the framework names one
 
 
 async def test_a_mistake_of_ours_is_answered_without_its_trace_and_logged_once(capsys: pytest.CaptureFixture[str]) -> None:

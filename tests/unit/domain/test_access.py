@@ -20,7 +20,6 @@ from jobqueue.domain.access import (
     read_api_key,
 )
 
-
 KEY = make_api_key(id_bytes=b"123456", secret_bytes=bytes(range(32)))[1]
 
 
@@ -38,7 +37,9 @@ def test_any_random_bytes_make_a_key_that_reads_back(id_bytes: bytes, secret_byt
 
 @given(secret=st.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES), other=st.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES))
 def test_different_secrets_make_different_keys(secret: bytes, other: bytes) -> None:
-    assert (make_api_key(id_bytes=bytes(6), secret_bytes=secret) == make_api_key(id_bytes=bytes(6), secret_bytes=other)) == (secret == other)
+    assert (make_api_key(id_bytes=bytes(6), secret_bytes=secret) == make_api_key(id_bytes=bytes(6), secret_bytes=other)) == (
+        secret == other
+    )
 
 
 @given(place=st.integers(3, 60), character=st.sampled_from(ALPHABET))

@@ -1,5 +1,6 @@
 """One row reads as up to four events."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -39,12 +40,13 @@ def test_what_follows_a_settle_was_not_done_by_the_worker() -> None:
 
 @given(
     st.lists(
-        st.tuples(moments, moments, st.sampled_from(["failed", "released", "submitted"]), st.sampled_from([None, "queued", "dlq"])), max_size=6
+        st.tuples(moments, moments, st.sampled_from(["failed", "released", "submitted"]), st.sampled_from([None, "queued", "dlq"])),
+        max_size=6,
     )
 )
 def test_seq_grows_over_rows_and_leads_back_to_its_row(shapes: list[tuple[datetime | None, datetime | None, str, str | None]]) -> None:
     rows = [row(seq, leased_at=a, started_at=b, type=c, then_type=d) for seq, (a, b, c, d) in enumerate(shapes)]
     events = [(source.seq, event.seq) for source in rows for event in unpack(source)]
     assert all(row_of(public) == private for private, public in events)
-    assert all(one[1] < two[1] for one, two in zip(events, events[1:], strict=False))
+    assert all(one[1] < two[1] for one, two in itertools.pairwise(events))
     assert all(private * SLOTS <= public < (private + 1) * SLOTS for private, public in events)

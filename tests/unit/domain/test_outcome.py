@@ -54,7 +54,11 @@ standings = st.builds(
     attempt=st.integers(1, 20),
     crashes=st.integers(0, 5),
     policy=st.builds(
-        RetryPolicy, attempts_max=st.integers(1, 20), crashes_max=st.integers(1, 5), delay_s_base=st.floats(0, 1e4), delay_s_max=st.floats(0, 1e5)
+        RetryPolicy,
+        attempts_max=st.integers(1, 20),
+        crashes_max=st.integers(1, 5),
+        delay_s_base=st.floats(0, 1e4),
+        delay_s_max=st.floats(0, 1e5),
     ),
 )
 outcomes = st.builds(

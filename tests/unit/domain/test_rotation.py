@@ -61,7 +61,9 @@ def test_takes_never_add_up_to_more_than_was_asked_for(weights: list[int], sizes
         turn = made.turn(jobs_max, now_s=0.0)
         assert sum(turn.takes) <= jobs_max
         assert all(take >= 1 for take in turn.takes)
-        rows = [(lane(tenant), AT, 1) for tenant, take in zip(turn.tenants, turn.takes, strict=True) if tenant not in dry for _ in range(take)]
+        rows = [
+            (lane(tenant), AT, 1) for tenant, take in zip(turn.tenants, turn.takes, strict=True) if tenant not in dry for _ in range(take)
+        ]
         made.claimed(turn, rows)
 
 

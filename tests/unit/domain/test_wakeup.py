@@ -25,6 +25,8 @@ def test_too_many_lanes_become_everywhere() -> None:
     assert decode(EVERYWHERE) is None
 
 
-@pytest.mark.parametrize(("payload", "lanes"), [("", []), ("a.b.c.d", None), ("1.2.3", []), ("1.2.3.4 x", None), ("1.2.3.4 5.6", [(1, 2, 3, 4)])])
+@pytest.mark.parametrize(
+    ("payload", "lanes"), [("", []), ("a.b.c.d", None), ("1.2.3", []), ("1.2.3.4 x", None), ("1.2.3.4 5.6", [(1, 2, 3, 4)])]
+)
 def test_strangers_words_do_no_harm(payload: str, lanes: list[tuple[int, int, int, int]] | None) -> None:
     assert decode(payload) == lanes

@@ -28,7 +28,7 @@ def tell_everything(telemetry: Telemetry, tenant_id: str = "acme") -> None:
     telemetry.emit(events.JobsCompleted(tenant_id, "succeeded", 3, [0.1, 0.2]))
     telemetry.emit(events.JobsRetried(tenant_id, 2))
     telemetry.emit(events.LeasesAcquired("w1", 3, {"default": [0.01, 0.02, 0.03]}))
-    telemetry.emit(events.LeasesExpired(tenant_id, 1))
+    telemetry.emit(events.LeaseExpired(tenant_id, "job", "worker", 1, "queued", False))
     telemetry.emit(events.StaleWritesRefused(4))
     telemetry.emit(events.RequestServed("GET", "/v1/jobs/{id}", 200, 0.01))
     telemetry.emit(events.QueuesMeasured({tenant_id: 7}, {"default": 1.5}))

@@ -85,4 +85,4 @@ def test_public_names_are_found_lazily() -> None:
 def test_builtin_handlers_can_be_included(registry: Registry) -> None:
     registry.include(BUILTIN)
     registry.check()
-    assert registry.job_types == ["echo", "sleep"]
+    assert registry.job_types == ["csv_correct", "csv_validate", "echo", "sleep"]

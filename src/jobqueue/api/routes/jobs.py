@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,20 +15,21 @@ from jobqueue.api.bodies import json_response, read_object, read_optional_object
 from jobqueue.api.context import context_of
 from jobqueue.api.idempotency import HEADER, read_key
 from jobqueue.api.openapi import documented
+from jobqueue.api.parameters import JobId, Wait, caller_of, read_id
+from jobqueue.api.prefer import DOCUMENTED as PREFER_HEADER
+from jobqueue.api.prefer import applied, read_wait
 from jobqueue.api.services import ApiServices
 from jobqueue.api.shapes import event_object, fresh_view, job_object, result_object, stats_object, to_domain
 from jobqueue.domain import errors
 from jobqueue.domain.access import Principal
 from jobqueue.domain.errors import InvalidFields, NotFound
 from jobqueue.domain.job import PRIORITIES, JobView
-from jobqueue.domain.lifecycle import Status
+from jobqueue.domain.lifecycle import FINAL, Status
 from jobqueue.operations import jobs as operations
-from jobqueue.operations.jobs import Caller
 from jobqueue.protocol import jobs as shapes
 from jobqueue.protocol import wire
 from jobqueue.telemetry.events import JobsSubmitted
 
-UUID_TEXT: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 CURSOR: Final = re.compile(r"[0-9]{1,18}")
 REPLAYED: Final = {"Idempotent-Replayed": "true"}
 KEY_HEADER: Final = {
@@ -38,7 +39,6 @@ KEY_HEADER: Final = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]{1,255}$"},
     "description": "Quoted or bare. Kept for at least 24 hours after the job has ended.",
 }
-JobId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
 ONE_JOB: Final = "/v1/jobs/{job_id}"
 
 
@@ -54,8 +54,13 @@ def build(services: ApiServices) -> APIRouter:
         *(errors.IdempotencyKeyMissing, errors.IdempotencyKeyInvalid, errors.IdempotencyKeyReused),
         *(errors.SubmitInProgress, errors.QueueFull),
     )
-    submitted = {201: ("The new job.", shapes.Job), 200: ("The job an earlier request with this key and body made.", shapes.Job)}
-    add("/v1/jobs", "POST", routes.submit, **documented(submitted, *submit_errors, body=shapes.JobRequest, headers=(KEY_HEADER,)))
+    submitted = {
+        201: ("The new job.", shapes.Job),
+        200: ("The job an earlier request with this key and body made; with `Prefer: wait`: the job, which has ended.", shapes.Job),
+        202: ("With `Prefer: wait`: the job, which has not ended in that time.", shapes.Job),
+    }
+    submit = documented(submitted, *submit_errors, body=shapes.JobRequest, headers=(KEY_HEADER, PREFER_HEADER))
+    add("/v1/jobs", "POST", routes.submit, **submit)
     add("/v1/jobs/stats", "GET", routes.stats, **documented({200: ("The counts.", shapes.JobStats)}))
     add(ONE_JOB, "GET", routes.get, **documented({200: ("The job.", shapes.Job)}, NotFound))
     add(ONE_JOB + "/events", "GET", routes.events, **documented({200: ("A page of its history.", shapes.EventsPage)}, NotFound))
@@ -88,26 +93,34 @@ class JobRoutes:
         self._limits = services.limits
         self._telemetry = services.telemetry
         self._wake = services.wake
+        self._end_waiter = services.end_waiter
 
     async def submit(self, request: Request, caller: JobsWriter) -> Response:
-        """Store one job; it is committed when this answers. The same key and body again answer the same job."""
+        """Store one job; it is committed when this answers. The same key and body again answer the same job.
+
+        `Prefer: wait=N` waits for the job's end, whether this request made it or an earlier one.
+        """
         key = read_key(request)
         job = wire.read(shapes.JobRequest, await read_object(request))
         asked = to_domain(job, idempotency_key=key, context=context_of(request.scope))
         stored = await self._submitter.submit(caller.tenant_id, asked)
+        headers = {"Location": f"/v1/jobs/{stored.job_id}"} if stored.is_new else REPLAYED
+        if stored.is_new:
+            self._telemetry.emit(JobsSubmitted(caller.tenant, PRIORITIES[asked.priority]))
+        if (wait_s := read_wait(request)) is not None:
+            view = await self._read_ended(caller, stored.job_id, wait_s=wait_s)
+            return json_response(job_object(view), 200 if view.status in FINAL else 202, {**headers, **applied(wait_s)})
         if not stored.is_new:
-            return json_response(job_object(await self._read(caller, stored.job_id)), headers=REPLAYED)
-        self._telemetry.emit(JobsSubmitted(caller.tenant, PRIORITIES[asked.priority]))
-        view = fresh_view(stored, asked, job, tenant=caller.tenant)
-        return json_response(job_object(view), 201, {"Location": f"/v1/jobs/{stored.job_id}"})
+            return json_response(job_object(await self._read(caller, stored.job_id)), headers=headers)
+        return json_response(job_object(fresh_view(stored, asked, job, tenant=caller.tenant)), 201, headers)
 
-    async def get(self, caller: JobsReader, job_id: JobId) -> Response:
-        """Show a job."""
-        return json_response(job_object(await self._read(caller, read_id(job_id))))
+    async def get(self, caller: JobsReader, job_id: JobId, wait: Wait = 0) -> Response:
+        """Show a job, at once or when it has ended."""
+        return json_response(job_object(await self._read_ended(caller, read_id(job_id), wait_s=wait)))
 
     async def events(self, caller: JobsReader, job_id: JobId, cursor: Annotated[str | None, Query()] = None) -> Response:
         """Show a job's history in order, 500 entries a page."""
-        page = await operations.events(self._db, _caller(caller), read_id(job_id), seq_from=read_cursor(cursor))
+        page = await operations.events(self._db, caller_of(caller), read_id(job_id), seq_from=read_cursor(cursor))
         path = f"/v1/jobs/{job_id}/events"
         links = [f'<{path}>; rel="first"']
         if page.next_seq is not None:
@@ -121,13 +134,13 @@ class JobRoutes:
 
     async def result(self, caller: JobsReader, job_id: JobId) -> Response:
         """Show how a job ended."""
-        return json_response(result_object(await operations.result(self._db, _caller(caller), read_id(job_id))))
+        return json_response(result_object(await operations.result(self._db, caller_of(caller), read_id(job_id))))
 
     async def cancel(self, request: Request, caller: JobsWriter, job_id: JobId) -> Response:
         """Cancel a job: at once while it waits; one that runs is stopped by its worker, or fenced off after a grace."""
         number = read_id(job_id)
         wire.read(shapes.NoFields, await read_optional_object(request))
-        status = await operations.cancel(self._db, _caller(caller), number, grace_s=self._limits.cancel_grace_s)
+        status = await operations.cancel(self._db, caller_of(caller), number, grace_s=self._limits.cancel_grace_s)
         view = await self._read(caller, number)
         return json_response(job_object(view), 200 if status is Status.CANCELLED else 202)
 
@@ -135,24 +148,25 @@ class JobRoutes:
         """Send a job that has ended, or waits after a failure, back to the queue."""
         number = read_id(job_id)
         asked = wire.read(shapes.RetryRequest, await read_optional_object(request))
-        lane = await operations.retry(self._db, _caller(caller), number, is_reset=asked.reset_attempts)
+        lane = await operations.retry(self._db, caller_of(caller), number, is_reset=asked.reset_attempts)
         if lane is not None:
             self._wake(lane)
         return json_response(job_object(await self._read(caller, number)))
 
     async def stats(self, caller: JobsReader) -> Response:
         """Count the tenant's kept jobs by status."""
-        return json_response(stats_object(await operations.count(self._db, _caller(caller))))
+        return json_response(stats_object(await operations.count(self._db, caller_of(caller))))
+
+    async def _read_ended(self, caller: Principal, job_id: UUID, *, wait_s: int) -> JobView:
+        """Read a job once it has ended, or as it is after wait_s. Raises NotFound."""
+        view = await self._read(caller, job_id)
+        if wait_s == 0 or view.status in FINAL:
+            return view
+        await self._end_waiter.wait(caller_of(caller), job_id, timeout_s=wait_s)
+        return await self._read(caller, job_id)
 
     async def _read(self, caller: Principal, job_id: UUID) -> JobView:
-        return await operations.get(self._db, _caller(caller), job_id, tenant_cap=self._limits.tenant_cap)
-
-
-def read_id(text: str) -> UUID:
-    """Read a job's id. Raises NotFound: no job has a malformed one."""
-    if UUID_TEXT.fullmatch(text) is None:
-        raise NotFound("there is no such job")
-    return UUID(text)
+        return await operations.get(self._db, caller_of(caller), job_id, tenant_cap=self._limits.tenant_cap)
 
 
 def read_cursor(text: str | None) -> int:
@@ -162,7 +176,3 @@ def read_cursor(text: str | None) -> int:
     if CURSOR.fullmatch(text) is None:
         raise InvalidFields([("/query/cursor", "must be a next_cursor of this list")])
     return int(text)
-
-
-def _caller(principal: Principal) -> Caller:
-    return Caller(principal.tenant_id, principal.tenant)

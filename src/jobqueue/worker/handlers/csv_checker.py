@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobqueue.worker.handlers.csv_report import Listing, shown
-from jobqueue.worker.handlers.csv_rules import ColumnRules, compile_check, positions
+from jobqueue.worker.handlers.csv_rules import ColumnRules, compile_checks, positions
 from jobqueue.worker.handlers.csv_seen import Seen
 from jobqueue.worker.handlers.csv_table import Table
 from jobqueue.worker.handlers.csv_text import Fault
@@ -24,7 +24,7 @@ class Checker:
         self._by_rule: Counter[str] = Counter()
         self._invalid = 0
         self.rows = 0
-        checks = {column: compile_check(column, given) for column, given in rules.items()}
+        checks = compile_checks(rules)
         places = positions(table.names, rules, argument="rules") if table.names else []
         self._columns = [(at, column, checks[column], rules[column].unique) for at, column in places]
         for name, fault in table.faults:

@@ -79,8 +79,8 @@ class Corrector:
         self._drops = drops
         self._changes = Listing(bytes_max=bytes_max)
         self._problems = Listing(bytes_max=bytes_max)
-        self._changed: dict[str, Counter[str]] = {}
-        self._unfit: dict[str, Counter[str]] = {}
+        self._changed: Counter[tuple[str, tuple[str, ...]]] = Counter()  # (column, corrections) -> values
+        self._unfit: Counter[tuple[str, tuple[str, ...]]] = Counter()
         self._rows = self._rows_changed = self._rows_dropped = 0
         functions = {column: compile_corrections(column, given) for column, given in corrections.items()}
         self._columns: list[tuple[int, str, Correct]] = [
@@ -123,8 +123,8 @@ class Corrector:
             "rows_changed": self._rows_changed,
             "rows_dropped": self._rows_dropped,
             "values_changed": self._changes.total,
-            "changed": {column: dict(counts) for column, counts in self._changed.items()},
-            "unfit": {column: dict(counts) for column, counts in self._unfit.items()},
+            "changed": _by_column(self._changed),
+            "unfit": _by_column(self._unfit),
             "changes": self._changes.entries,
             "changes_truncated": self._changes.is_truncated,
             "problems": self._problems.entries,
@@ -133,11 +133,10 @@ class Corrector:
         }
 
     def _count(self, line: int, column: str, before: str, corrected: Corrected) -> None:
-        name = shown_name(column)
         if corrected.unfit:
-            self._unfit.setdefault(name, Counter()).update(corrected.unfit)
+            self._unfit[column, corrected.unfit] += 1
         if corrected.by:
-            self._changed.setdefault(name, Counter()).update(corrected.by)
+            self._changed[column, corrected.by] += 1
         if corrected.value != before:
             if self._changes.is_full:
                 self._changes.total += 1
@@ -195,6 +194,15 @@ class _Taker:
 
     def __init__(self, write: Callable[[str], int]) -> None:
         self.write = write
+
+
+def _by_column(counts: Counter[tuple[str, tuple[str, ...]]]) -> dict[str, dict[str, int]]:
+    """Count each correction by itself; a value may have had several."""
+    found: dict[str, Counter[str]] = {}
+    for (column, corrections), values in counts.items():
+        for correction in corrections:
+            found.setdefault(shown_name(column), Counter())[correction] += values
+    return {column: dict(counted) for column, counted in found.items()}
 
 
 def _refuse_without_header(table: Table) -> None:

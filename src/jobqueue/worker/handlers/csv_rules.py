@@ -23,6 +23,9 @@ from jobqueue.worker.handlers.csv_report import NAME_CHARS_MAX, shown
 COLUMNS_MAX: Final = 200
 """Columns a job may name: the counts for each of them stand in its result."""
 
+PATTERNS_MAX: Final = 50
+"""Compiled, one is at most some 3 MB."""
+
 ALLOWED_MAX: Final = 10_000
 FORMATS_MAX: Final = 20
 
@@ -80,6 +83,13 @@ Check = Callable[[str], list[Broken]]
 
 _REQUIRED: Final = [Broken("required", "is empty")]
 _FINE: Final[list[Broken]] = []
+
+
+def compile_checks(rules: Mapping[str, ColumnRules]) -> dict[str, Check]:
+    """Make the checks of all columns. Raises ArgumentError."""
+    if sum(given.pattern is not None for given in rules.values()) > PATTERNS_MAX:
+        raise ArgumentError(f"argument 'rules': more than {PATTERNS_MAX} columns have a pattern")
+    return {column: compile_check(column, given) for column, given in rules.items()}
 
 
 def compile_check(column: str, rules: ColumnRules) -> Check:

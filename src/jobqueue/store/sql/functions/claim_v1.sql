@@ -20,7 +20,8 @@ RETURNS TABLE (
   floor timestamptz, low bigint, key_id bigint, timeout_s int, retry_base_s double precision, tags text[], metadata json,
   idempotency_key text, correlation_id text, traceparent text, data json)
 LANGUAGE plpgsql VOLATILE
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   v_gates int[];

@@ -1,0 +1,1552 @@
+-- The schema at head, as Postgres 18 tells it (scripts/schema_dump.py), without the weekly partitions.
+
+CREATE SCHEMA jobqueue;
+
+CREATE FUNCTION jobqueue.active_lanes_v1(p_queues integer[], p_types integer[], p_limit integer) RETURNS TABLE(queue_id integer, type_id integer, tenant_id integer, band smallint, weight integer)
+    LANGUAGE sql STABLE
+    SET enable_seqscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+  WITH RECURSIVE
+  seen(qid) AS (
+    (SELECT r.queue_id FROM jobqueue.ready r WHERE p_queues IS NULL ORDER BY r.queue_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT r.queue_id FROM jobqueue.ready r WHERE r.queue_id > s.qid ORDER BY r.queue_id LIMIT 1)
+    FROM seen s
+    WHERE s.qid IS NOT NULL),
+  queues(qid) AS (
+    SELECT unnest(p_queues)
+    UNION ALL
+    SELECT s.qid FROM seen s WHERE s.qid IS NOT NULL),
+  lanes(qid, typ, tid, band) AS (
+    SELECT q.qid, t.typ, x.tenant_id, x.band
+    FROM queues q CROSS JOIN unnest(p_types) t(typ) CROSS JOIN LATERAL (
+      SELECT r.tenant_id, r.band
+      FROM jobqueue.ready r
+      WHERE r.queue_id = q.qid AND r.type_id = t.typ
+      ORDER BY r.tenant_id, r.band
+      LIMIT 1) x
+    UNION ALL
+    SELECT l.qid, l.typ, x.tenant_id, x.band
+    FROM lanes l CROSS JOIN LATERAL (
+      SELECT r.tenant_id, r.band
+      FROM jobqueue.ready r
+      WHERE r.queue_id = l.qid AND r.type_id = l.typ AND (r.tenant_id, r.band) > (l.tid, l.band)
+      ORDER BY r.tenant_id, r.band
+      LIMIT 1) x)
+  SELECT l.qid, l.typ, l.tid, l.band, g.weight::int
+  FROM lanes l JOIN jobqueue.tenant g ON g.tenant_id = l.tid
+  LIMIT p_limit
+$$;
+
+CREATE FUNCTION jobqueue.cancel_v1(p_tenant_id integer, p_job_id uuid, p_grace_s double precision, OUT verdict text, OUT status text) RETURNS record
+    LANGUAGE plpgsql
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+BEGIN
+  FOR round IN 1 .. 5 LOOP
+    WITH
+    r AS (DELETE FROM jobqueue.ready x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id RETURNING x.*),
+    p AS (DELETE FROM jobqueue.parked x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id RETURNING x.*),
+    s AS (DELETE FROM jobqueue.scheduled x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id RETURNING x.*),
+    b AS (DELETE FROM jobqueue.blocked x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id RETURNING x.*),
+    gone AS (
+      SELECT sort_at, queue_id, type_id, band, priority, attempt, attempts_max, crashes, key_id, 'queued' AS was FROM r
+      UNION ALL
+      SELECT sort_at, queue_id, type_id, band, priority, attempt, attempts_max, crashes, key_id, 'queued' FROM p
+      UNION ALL
+      SELECT sort_at, queue_id, type_id, band, priority, attempt, attempts_max, crashes, key_id, CASE reason WHEN 'retry' THEN 'failed' ELSE 'scheduled' END FROM s
+      UNION ALL
+      SELECT sort_at, queue_id, type_id, band, priority, attempt, attempts_max, crashes, key_id, 'blocked' FROM b),
+    ran AS (INSERT INTO jobqueue.outcome (tenant_id, job_id, state, attempt) SELECT p_tenant_id, p_job_id, 'cancelled', g.attempt FROM gone g),
+    rest AS (
+      INSERT INTO jobqueue.ended (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, status)
+      SELECT g.sort_at, p_job_id, g.queue_id, g.type_id, p_tenant_id, g.band & 7, g.priority, g.attempt, g.attempts_max, g.crashes, g.key_id, 'cancelled' FROM gone g),
+    counted AS (
+      INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
+      SELECT p_tenant_id, g.queue_id, u.status, u.n, greatest(u.n, 0)
+      FROM gone g CROSS JOIN LATERAL (VALUES (g.was, -1), ('cancelled', 1)) u(status, n)),
+    held AS MATERIALIZED (
+      SELECT l.job_id, l.attempt, l.worker_id, l.cancel_requested_at, l.started_at, l.claimed_at, l.reported_at
+      FROM jobqueue.lease l
+      WHERE l.job_id = p_job_id AND l.tenant_id = p_tenant_id
+      FOR UPDATE),
+    asked AS (
+      UPDATE jobqueue.lease l
+      SET cancel_requested_at = clock_timestamp(), deadline_at = least(l.deadline_at, clock_timestamp() + p_grace_s * interval '1 second'),
+        reported_at = coalesce(l.reported_at, clock_timestamp())
+      FROM held h
+      WHERE l.job_id = h.job_id AND h.cancel_requested_at IS NULL
+      RETURNING h.attempt, h.worker_id, CASE WHEN h.reported_at IS NULL THEN h.claimed_at END AS leased_at),
+    history AS (            -- that it was leased comes first, also when its holder has not told yet
+      INSERT INTO jobqueue.event (tenant_id, job_id, type, attempt, worker_id, leased_at)
+      SELECT p_tenant_id, p_job_id, 'cancelled', g.attempt, NULL::int, NULL::timestamptz FROM gone g
+      UNION ALL
+      SELECT p_tenant_id, p_job_id, 'cancel_requested', a.attempt, a.worker_id, a.leased_at FROM asked a)
+    SELECT x.verdict, x.status INTO verdict, status
+    FROM (
+      SELECT 'cancelled' AS verdict, 'cancelled' AS status FROM gone
+      UNION ALL
+      SELECT 'cancelling', CASE WHEN h.started_at IS NULL THEN 'leased' ELSE 'running' END FROM held h) x;
+    IF FOUND THEN
+      RETURN;
+    END IF;
+    status := jobqueue.status_v1(p_tenant_id, p_job_id);
+    verdict := CASE WHEN status IS NULL THEN 'unknown' WHEN status = 'cancelled' THEN 'unchanged'
+      WHEN status IN ('succeeded', 'dlq', 'expired') THEN 'finished' END;
+    IF verdict IS NOT NULL THEN
+      RETURN;
+    END IF;
+  END LOOP;
+  verdict := 'unknown';
+END $$;
+
+CREATE FUNCTION jobqueue.claim_v1(p_worker_id integer, p_claim_id uuid, p_lease_s double precision, p_timeout_s integer, p_grace_s double precision, p_tenant_cap integer, p_aging interval, p_tenants integer[], p_takes integer[], p_criticals integer[], p_lows bigint[], p_lane_tenants integer[], p_lane_queues integer[], p_lane_types integer[], p_lane_bands smallint[], p_lane_floors timestamp with time zone[], p_lane_limits integer[]) RETURNS TABLE(job_id uuid, token uuid, tenant_id integer, queue_id integer, type_id integer, band smallint, attempt smallint, attempts_max smallint, crashes smallint, floor timestamp with time zone, low bigint, key_id bigint, timeout_s integer, retry_base_s double precision, tags text[], metadata json, idempotency_key text, correlation_id text, traceparent text, data json)
+    LANGUAGE plpgsql
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+DECLARE
+  v_gates int[];
+  v_caps int[];
+  v_keys bigint[];
+  v_keys_free int[];
+  v_has_keys boolean := EXISTS (SELECT FROM unnest(p_lane_bands) b WHERE b & 4 > 0);
+  v_floor_max timestamptz := clock_timestamp() - interval '500 ms';  -- a submit that commits later than this after its clock is found when floors are dropped
+BEGIN
+  WITH locked AS (
+    SELECT t.tenant_id, nullif(coalesce(t.max_concurrent, (SELECT p.max_concurrent FROM jobqueue.plan p WHERE p.name = t.plan), p_tenant_cap), 0) AS cap
+    FROM jobqueue.tenant t
+    WHERE t.tenant_id = ANY (p_tenants)
+    ORDER BY t.tenant_id
+    FOR NO KEY UPDATE SKIP LOCKED)
+  SELECT array_agg(l.tenant_id), array_agg(l.cap) INTO v_gates, v_caps FROM locked l;
+  IF v_gates IS NULL THEN
+    RETURN;
+  END IF;
+
+  IF v_has_keys THEN -- the keys at the heads of the keyed lanes; one that is busy in a settle is left for the next round
+    WITH head AS (
+      SELECT DISTINCT x.key_id
+      FROM unnest(p_lane_tenants, p_lane_queues, p_lane_types, p_lane_bands, p_lane_limits) l(tid, qid, typ, band, lim)
+      CROSS JOIN LATERAL (
+        SELECT r.key_id
+        FROM jobqueue.ready r
+        WHERE r.queue_id = l.qid AND r.type_id = l.typ AND r.tenant_id = l.tid AND r.band = l.band
+        ORDER BY r.sort_at, r.job_id
+        LIMIT l.lim) x
+      WHERE l.band & 4 > 0 AND l.tid = ANY (v_gates)),
+    locked AS (
+      SELECT k.key_id, k.tenant_id, k.queue_id
+      FROM jobqueue.concurrency_key k
+      WHERE k.key_id = ANY (ARRAY(SELECT h.key_id FROM head h))
+      ORDER BY k.key_id
+      FOR NO KEY UPDATE SKIP LOCKED)
+    SELECT array_agg(l.key_id), array_agg(coalesce(s.key_max_concurrent, 1)) INTO v_keys, v_keys_free
+    FROM locked l LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = l.tenant_id AND s.queue_id = l.queue_id;
+    SELECT array_agg(greatest(0, u.cap - (SELECT count(*)::int FROM jobqueue.lease l WHERE l.key_id = u.key_id)) ORDER BY u.ord) INTO v_keys_free
+    FROM unnest(v_keys, v_keys_free) WITH ORDINALITY u(key_id, cap, ord);
+  END IF;
+
+  RETURN QUERY
+  WITH
+  lane AS MATERIALIZED (
+    SELECT l.tid, l.qid, l.typ, l.band, coalesce(l.floor, '-infinity') AS floor, l.lim, nullif(s.max_concurrent, 0) AS cap, s.retry_base_s,
+      CASE WHEN s.rate_per_second IS NOT NULL THEN least(greatest(1, s.rate_per_second),
+        s.rate_tokens + s.rate_per_second * greatest(0, least(3600, extract(epoch FROM clock_timestamp() - s.rated_at)))) END AS tokens
+    FROM unnest(p_lane_tenants, p_lane_queues, p_lane_types, p_lane_bands, p_lane_floors, p_lane_limits) l(tid, qid, typ, band, floor, lim)
+    LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = l.tid AND s.queue_id = l.qid
+    WHERE l.tid = ANY (v_gates) AND s.is_paused IS NOT TRUE),
+  capped AS MATERIALIZED (   -- queues with a limit of their own, and how many more they take; a bucket holds one second of the rate
+    SELECT q.tid, q.qid, q.cap, q.tokens, least(floor(q.tokens)::int, q.cap - (
+        SELECT count(*)::int
+        FROM jobqueue.lease l
+        WHERE q.cap IS NOT NULL AND l.tenant_id = q.tid AND l.queue_id = q.qid AND l.claim_seq >= f.low)) AS room
+    FROM (SELECT l.tid, l.qid, l.cap, max(l.tokens) AS tokens FROM lane l WHERE l.cap IS NOT NULL OR l.tokens IS NOT NULL GROUP BY 1, 2, 3) q
+    JOIN unnest(p_tenants, p_lows) f(tid, low) ON f.tid = q.tid),
+  gate AS MATERIALIZED (     -- how many each tenant takes; no limit: no count, and then its low-water stays where it was
+    SELECT u.tid, f.critical, f.low AS low_before, k.is_counted, n.low, CASE WHEN u.cap IS NULL THEN f.take ELSE least(f.take, greatest(0, u.cap - n.running)) END AS take
+    FROM unnest(v_gates, v_caps) u(tid, cap)
+    JOIN unnest(p_tenants, p_takes, p_criticals, p_lows) f(tid, take, critical, low) ON f.tid = u.tid
+    CROSS JOIN LATERAL (SELECT u.cap IS NOT NULL OR u.tid IN (SELECT c.tid FROM capped c WHERE c.cap IS NOT NULL) AS is_counted) k
+    CROSS JOIN LATERAL (
+      SELECT count(*)::int AS running, min(l.claim_seq) AS low
+      FROM jobqueue.lease l
+      WHERE k.is_counted AND l.tenant_id = u.tid AND l.claim_seq >= f.low) n),
+  due AS (
+    SELECT g.tid, g.take, g.critical, c.room, l.qid, l.band & 3 > 0 AS is_ordinary, x.ct, x.job_id, x.key_id,
+      x.sort_at + (l.band & 3) * p_aging AS virtual_at, (x.n = least(l.lim, g.take))::int AS is_cut
+    FROM gate g
+    JOIN lane l ON l.tid = g.tid AND g.take > 0
+    LEFT JOIN capped c ON c.tid = l.tid AND c.qid = l.qid
+    CROSS JOIN LATERAL (
+      SELECT r.ctid AS ct, r.sort_at, r.job_id, r.key_id, row_number() OVER (ORDER BY r.sort_at, r.job_id) AS n
+      FROM jobqueue.ready r
+      WHERE r.queue_id = l.qid AND r.type_id = l.typ AND r.tenant_id = l.tid AND r.band = l.band AND r.sort_at >= l.floor
+        AND (r.start_by IS NULL OR r.start_by > clock_timestamp())
+      ORDER BY r.sort_at, r.job_id
+      LIMIT greatest(0, least(l.lim, g.take, c.room))) x),
+  placed AS (
+    SELECT d.*, row_number() OVER band_order AS n, sum(d.is_cut) OVER (band_order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS cuts,
+      CASE WHEN d.room IS NOT NULL THEN row_number() OVER (PARTITION BY d.tid, d.qid ORDER BY d.is_ordinary, d.virtual_at, d.job_id) END AS in_queue
+    FROM due d
+    WINDOW band_order AS (PARTITION BY d.tid, d.is_ordinary ORDER BY d.virtual_at, d.job_id)),
+  chosen AS MATERIALIZED (   -- critical first as far as allowed, then the ordinary, then what is left of the critical
+    SELECT z.ct, z.job_id, z.key_id, z.rank
+    FROM (
+      SELECT p.ct, p.job_id, p.key_id, p.take, row_number() OVER (
+          PARTITION BY p.tid
+          ORDER BY CASE WHEN p.is_ordinary THEN 1 WHEN p.n <= p.critical THEN 0 ELSE 2 END, p.virtual_at, p.job_id) AS rank
+      FROM placed p
+      WHERE coalesce(p.cuts, 0) = 0 AND (p.in_queue IS NULL OR p.in_queue <= p.room)) z
+    WHERE z.rank <= z.take),
+  keyed AS MATERIALIZED (    -- rows over their key's limit are parked, so a full key never blocks the head of its lane
+    SELECT c.ct, coalesce(u.free, -1) AS free, row_number() OVER (PARTITION BY c.key_id ORDER BY c.rank, c.job_id) AS n
+    FROM chosen c LEFT JOIN unnest(v_keys, v_keys_free) u(key_id, free) ON u.key_id = c.key_id
+    WHERE v_has_keys AND c.key_id IS NOT NULL),
+  taken AS (
+    DELETE FROM jobqueue.ready r
+    WHERE r.ctid = ANY (ARRAY(SELECT c.ct FROM chosen c WHERE c.key_id IS NULL UNION ALL SELECT k.ct FROM keyed k WHERE k.n <= k.free))
+    RETURNING r.*),
+  over AS (
+    DELETE FROM jobqueue.ready r
+    WHERE v_has_keys AND r.ctid = ANY (ARRAY(SELECT k.ct FROM keyed k WHERE k.free >= 0 AND k.n > k.free))
+    RETURNING r.*),
+  park AS (
+    INSERT INTO jobqueue.parked (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by)
+    SELECT o.sort_at, o.job_id, o.queue_id, o.type_id, o.tenant_id, o.band, o.priority, o.attempt, o.attempts_max, o.crashes, o.key_id, o.start_by
+    FROM over o),
+  held AS MATERIALIZED (
+    SELECT t.*, gen_random_uuid() AS token, nextval('jobqueue.claim_seq') AS claim_seq,
+      j.timeout_s, j.tags, j.metadata, j.idempotency_key, j.correlation_id, j.traceparent, j.data
+    FROM taken t JOIN jobqueue.job j ON j.tenant_id = t.tenant_id AND j.job_id = t.job_id),
+  leased AS (
+    INSERT INTO jobqueue.lease (job_id, token, claim_seq, expires_at, deadline_at, sort_at, start_by, claim_id, lease_s, key_id, queue_id, type_id,
+      tenant_id, worker_id, band, priority, attempt, attempts_max, crashes)
+    SELECT h.job_id, h.token, h.claim_seq, clock_timestamp() + p_lease_s * interval '1 second',
+      clock_timestamp() + (coalesce(h.timeout_s, p_timeout_s) + p_grace_s) * interval '1 second',
+      h.sort_at, h.start_by, p_claim_id, p_lease_s, h.key_id, h.queue_id, h.type_id,
+      h.tenant_id, p_worker_id, h.band, h.priority, h.attempt + 1, h.attempts_max, h.crashes
+    FROM held h),
+  spent AS (
+    UPDATE jobqueue.tenant_queue s
+    SET rate_tokens = c.tokens - (SELECT count(*) FROM held h WHERE h.tenant_id = c.tid AND h.queue_id = c.qid), rated_at = clock_timestamp()
+    FROM capped c
+    WHERE c.tokens IS NOT NULL AND s.tenant_id = c.tid AND s.queue_id = c.qid),
+  counted AS (
+    INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
+    SELECT h.tenant_id, h.queue_id, 'queued', -count(*), 0 FROM held h GROUP BY 1, 2)
+  SELECT h.job_id, h.token, h.tenant_id, h.queue_id, h.type_id, h.band, (h.attempt + 1)::smallint, h.attempts_max, h.crashes,
+    least(h.sort_at, v_floor_max), CASE WHEN g.is_counted THEN least(coalesce(g.low, h.claim_seq), h.claim_seq) ELSE g.low_before END, h.key_id, h.timeout_s,
+    (SELECT l.retry_base_s FROM lane l WHERE l.tid = h.tenant_id AND l.qid = h.queue_id LIMIT 1), h.tags, h.metadata,
+    h.idempotency_key, h.correlation_id, h.traceparent, h.data
+  FROM held h JOIN gate g ON g.tid = h.tenant_id
+  ORDER BY h.band & 3 > 0, h.sort_at + (h.band & 3) * p_aging, h.job_id;
+END $$;
+
+CREATE FUNCTION jobqueue.drop_week_v1(p_kept_s double precision, p_now timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+  v_before timestamptz := coalesce(p_now, clock_timestamp()) - p_kept_s * interval '1 second';
+  v_week record;
+  v_is_needed boolean;
+BEGIN
+  PERFORM set_config('lock_timeout', '200ms', true);
+  FOR v_week IN
+    SELECT w.suffix, jobqueue.id_at(w.starts) AS low, jobqueue.id_at(w.starts + interval '7 days') AS high
+    FROM (
+      SELECT right(c.relname, 8) AS suffix, to_date(right(c.relname, 8), 'YYYYMMDD')::timestamp AT TIME ZONE 'UTC' AS starts
+      FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+      WHERE i.inhparent = 'jobqueue.job'::regclass AND c.relname ~ '^job_\d{8}$') w
+    WHERE w.starts + interval '7 days' < v_before
+    ORDER BY w.starts
+  LOOP
+    FOR look IN 1 .. 2 LOOP
+      EXECUTE format(
+        'SELECT EXISTS (SELECT FROM jobqueue.ready WHERE job_id >= $1 AND job_id < $2)
+          OR EXISTS (SELECT FROM jobqueue.parked WHERE job_id >= $1 AND job_id < $2)
+          OR EXISTS (SELECT FROM jobqueue.scheduled WHERE job_id >= $1 AND job_id < $2)
+          OR EXISTS (SELECT FROM jobqueue.blocked WHERE job_id >= $1 AND job_id < $2)
+          OR EXISTS (SELECT FROM jobqueue.inbox WHERE job_id >= $1 AND job_id < $2)
+          OR EXISTS (SELECT FROM jobqueue.lease WHERE job_id >= $1 AND job_id < $2)
+          OR EXISTS (SELECT FROM jobqueue.%I WHERE finished_at >= $3)', 'outcome_' || v_week.suffix)
+        INTO v_is_needed USING v_week.low, v_week.high, v_before;
+      EXIT WHEN v_is_needed;
+      IF look = 1 THEN
+        BEGIN
+          EXECUTE format('LOCK TABLE jobqueue.%I IN ACCESS EXCLUSIVE MODE', 'job_' || v_week.suffix);
+        EXCEPTION WHEN lock_not_available THEN
+          RETURN NULL; -- next time
+        END;
+      END IF;
+    END LOOP;
+    CONTINUE WHEN v_is_needed;
+    BEGIN -- the drop also locks the parents, which somebody else may hold: then nothing of this happened
+      EXECUTE format(
+        'INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
+         SELECT j.tenant_id, j.queue_id, coalesce(e.status, ''succeeded''), -count(*), 0
+         FROM jobqueue.%I j LEFT JOIN jobqueue.ended e ON e.tenant_id = j.tenant_id AND e.job_id = j.job_id
+         GROUP BY 1, 2, 3', 'job_' || v_week.suffix);
+      DELETE FROM jobqueue.ended e WHERE e.job_id >= v_week.low AND e.job_id < v_week.high;
+      EXECUTE format('DROP TABLE jobqueue.%I, jobqueue.%I, jobqueue.%I', 'event_' || v_week.suffix, 'outcome_' || v_week.suffix, 'job_' || v_week.suffix);
+    EXCEPTION WHEN lock_not_available THEN
+      RETURN NULL; -- next time
+    END;
+    RETURN v_week.suffix;
+  END LOOP;
+  RETURN NULL;
+END $_$;
+
+CREATE FUNCTION jobqueue.expire_v1(p_limit integer, p_now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+DECLARE
+  v_now timestamptz := coalesce(p_now, clock_timestamp());
+  v_n bigint;
+BEGIN
+  WITH
+  r AS (DELETE FROM jobqueue.ready x WHERE x.ctid = ANY (ARRAY(
+    SELECT y.ctid FROM jobqueue.ready y WHERE y.start_by <= v_now LIMIT p_limit FOR UPDATE SKIP LOCKED)) RETURNING x.*),
+  p AS (DELETE FROM jobqueue.parked x WHERE x.ctid = ANY (ARRAY(
+    SELECT y.ctid FROM jobqueue.parked y WHERE y.start_by <= v_now LIMIT p_limit FOR UPDATE SKIP LOCKED)) RETURNING x.*),
+  s AS (DELETE FROM jobqueue.scheduled x WHERE x.ctid = ANY (ARRAY(
+    SELECT y.ctid FROM jobqueue.scheduled y WHERE y.start_by <= v_now LIMIT p_limit FOR UPDATE SKIP LOCKED)) RETURNING x.*),
+  b AS (DELETE FROM jobqueue.blocked x WHERE x.ctid = ANY (ARRAY(
+    SELECT y.ctid FROM jobqueue.blocked y WHERE y.start_by <= v_now LIMIT p_limit FOR UPDATE SKIP LOCKED)) RETURNING x.*),
+  gone AS (
+    SELECT sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, 'queued' AS was FROM r
+    UNION ALL
+    SELECT sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, 'queued' FROM p
+    UNION ALL
+    SELECT sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, 'scheduled' FROM s
+    UNION ALL
+    SELECT sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, 'blocked' FROM b),
+  ran AS (INSERT INTO jobqueue.outcome (tenant_id, job_id, state, attempt) SELECT g.tenant_id, g.job_id, 'expired', g.attempt FROM gone g),
+  rest AS (
+    INSERT INTO jobqueue.ended (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, status)
+    SELECT g.sort_at, g.job_id, g.queue_id, g.type_id, g.tenant_id, g.band & 7, g.priority, g.attempt, g.attempts_max, g.crashes, g.key_id, 'expired' FROM gone g),
+  history AS (INSERT INTO jobqueue.event (tenant_id, job_id, type, attempt) SELECT g.tenant_id, g.job_id, 'expired', g.attempt FROM gone g),
+  counted AS (
+    INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
+    SELECT g.tenant_id, g.queue_id, u.status, u.sign * count(*), greatest(u.sign * count(*), 0)
+    FROM gone g CROSS JOIN LATERAL (VALUES (g.was, -1), ('expired', 1)) u(status, sign)
+    GROUP BY g.tenant_id, g.queue_id, u.status, u.sign)
+  SELECT count(*) INTO v_n FROM gone;
+  RETURN v_n;
+END $$;
+
+CREATE FUNCTION jobqueue.fold_tally_v1(p_limit integer) RETURNS bigint
+    LANGUAGE sql
+    AS $$
+  WITH
+  crowded AS (
+    SELECT t.tenant_id, t.queue_id, t.status
+    FROM jobqueue.tally t
+    GROUP BY 1, 2, 3
+    HAVING count(*) > 1),
+  gone AS (
+    DELETE FROM jobqueue.tally t
+    WHERE t.ctid = ANY (ARRAY(
+      SELECT x.ctid
+      FROM jobqueue.tally x JOIN crowded c ON c.tenant_id = x.tenant_id AND c.queue_id = x.queue_id AND c.status = x.status
+      ORDER BY x.tenant_id, x.queue_id, x.status -- whole groups, or a small limit would fold nothing
+      LIMIT p_limit
+      FOR UPDATE OF x SKIP LOCKED))
+    RETURNING t.*),
+  kept AS (
+    INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered, ran_s)
+    SELECT g.tenant_id, g.queue_id, g.status, sum(g.n), sum(g.entered), sum(g.ran_s)
+    FROM gone g
+    GROUP BY 1, 2, 3
+    HAVING sum(g.n) <> 0 OR sum(g.entered) <> 0)
+  SELECT count(*) FROM gone
+$$;
+
+CREATE FUNCTION jobqueue.force_success_v1(p_tenant_id integer, p_job_id uuid, p_result json, p_note json, OUT verdict text, OUT status text) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  FOR round IN 1 .. 5 LOOP
+    WITH
+    e AS (
+      DELETE FROM jobqueue.ended x
+      WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id AND x.status = 'dlq'
+      RETURNING x.queue_id, x.attempt),
+    s AS (
+      DELETE FROM jobqueue.scheduled x
+      WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id AND x.reason = 'retry'
+      RETURNING x.queue_id, x.attempt),
+    gone AS (
+      SELECT queue_id, attempt, 'dlq' AS was FROM e
+      UNION ALL
+      SELECT queue_id, attempt, 'failed' FROM s),
+    ran AS (INSERT INTO jobqueue.outcome (tenant_id, job_id, state, attempt, result) SELECT p_tenant_id, p_job_id, 'succeeded', g.attempt, p_result FROM gone g),
+    history AS (INSERT INTO jobqueue.event (tenant_id, job_id, type, attempt, data) SELECT p_tenant_id, p_job_id, 'force_succeeded', g.attempt, p_note FROM gone g),
+    counted AS (
+      INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
+      SELECT p_tenant_id, g.queue_id, u.status, u.n, greatest(u.n, 0)
+      FROM gone g CROSS JOIN LATERAL (VALUES (g.was, -1), ('succeeded', 1)) u(status, n))
+    SELECT 'succeeded', 'succeeded' INTO verdict, status FROM gone;
+    IF FOUND THEN
+      RETURN;
+    END IF;
+    status := jobqueue.status_v1(p_tenant_id, p_job_id);
+    verdict := CASE WHEN status IS NULL THEN 'unknown' WHEN status NOT IN ('dlq', 'failed') THEN 'wrong_state' END;
+    IF verdict IS NOT NULL THEN
+      RETURN;
+    END IF;
+  END LOOP;
+  verdict := 'wrong_state';
+END $$;
+
+CREATE FUNCTION jobqueue.heartbeat_v1(p_ids uuid[], p_tokens uuid[], p_started_ago_s double precision[], p_progress double precision[], p_messages text[]) RETURNS TABLE(job_id uuid, token uuid, status text, expires_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  WITH
+  told AS MATERIALIZED (
+    SELECT u.*
+    FROM unnest(p_ids, p_tokens, p_started_ago_s, p_progress, p_messages) u(id, tok, started_ago_s, progress, message)
+    ORDER BY u.id),
+  held AS MATERIALIZED (
+    SELECT l.job_id, l.tenant_id, l.worker_id, l.attempt, l.claimed_at, l.reported_at, l.started_at, t.message,
+      CASE WHEN t.progress IS NOT NULL THEN least(100, greatest(0, t.progress)) END AS progress, -- one bad value must not cost a batch its leases
+      CASE WHEN t.started_ago_s IS NOT NULL THEN greatest(l.claimed_at, clock_timestamp() - t.started_ago_s * interval '1 second') END AS began_at
+    FROM told t JOIN jobqueue.lease l ON l.job_id = t.id AND l.token = t.tok
+    FOR UPDATE OF l SKIP LOCKED),
+  renewed AS (
+    UPDATE jobqueue.lease l
+    SET expires_at = clock_timestamp() + l.lease_s * interval '1 second', reported_at = coalesce(h.reported_at, clock_timestamp()),
+      started_at = coalesce(h.started_at, h.began_at), progress = coalesce(h.progress, l.progress), progress_message = coalesce(h.message, l.progress_message)
+    FROM held h
+    WHERE l.job_id = h.job_id
+    RETURNING l.job_id, l.token, l.expires_at, l.cancel_requested_at),
+  history AS (
+    INSERT INTO jobqueue.event (tenant_id, job_id, type, at, leased_at, worker_id, attempt)
+    SELECT h.tenant_id, h.job_id, CASE WHEN h.began_at IS NULL THEN 'leased' ELSE 'started' END, coalesce(h.began_at, h.claimed_at),
+      CASE WHEN h.reported_at IS NULL AND h.began_at IS NOT NULL THEN h.claimed_at END, h.worker_id, h.attempt
+    FROM held h
+    WHERE (h.started_at IS NULL AND h.began_at IS NOT NULL) OR h.reported_at IS NULL)
+  SELECT t.id, t.tok,
+    CASE WHEN r.cancel_requested_at IS NOT NULL THEN 'cancel_requested'
+      WHEN r.job_id IS NOT NULL THEN 'ok'
+      WHEN EXISTS (SELECT FROM jobqueue.lease l WHERE l.job_id = t.id AND l.token = t.tok) THEN 'busy'
+      ELSE 'lost' END,
+    r.expires_at
+  FROM told t LEFT JOIN renewed r ON r.job_id = t.id AND r.token = t.tok;
+END $$;
+
+CREATE FUNCTION jobqueue.id_at(p_at timestamp with time zone) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT (lpad(to_hex((extract(epoch FROM p_at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid $$;
+
+CREATE FUNCTION jobqueue.id_time(p_id uuid) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT to_timestamp(('x' || left(replace(p_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0) $$;
+
+CREATE FUNCTION jobqueue.lost_v1(p_limit integer, p_resumed_for_s double precision, p_now timestamp with time zone) RETURNS TABLE(job_id uuid, token uuid, tenant_id integer, attempt smallint, attempts_max smallint, crashes smallint, key_id bigint, worker_id integer, ran_s double precision, is_overdue boolean)
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+DECLARE
+  v_now timestamptz := coalesce(p_now, clock_timestamp());
+  v_up_s double precision := least(p_resumed_for_s, extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()));
+  v_keys bigint[];
+BEGIN
+  SELECT array_agg(DISTINCT x.key_id) INTO v_keys
+  FROM (
+    SELECT l.key_id
+    FROM jobqueue.lease l
+    WHERE (l.expires_at < v_now OR l.deadline_at < v_now) AND l.lease_s <= v_up_s AND l.key_id IS NOT NULL
+    LIMIT p_limit) x;
+  IF v_keys IS NOT NULL THEN
+    PERFORM FROM jobqueue.concurrency_key k WHERE k.key_id = ANY (v_keys) ORDER BY k.key_id FOR NO KEY UPDATE;
+  END IF;
+  RETURN QUERY
+  SELECT l.job_id, l.token, l.tenant_id, l.attempt, l.attempts_max, l.crashes, l.key_id, l.worker_id,
+    extract(epoch FROM v_now - l.started_at)::double precision, l.expires_at >= v_now
+  FROM jobqueue.lease l
+  WHERE (l.expires_at < v_now OR l.deadline_at < v_now) AND l.lease_s <= v_up_s AND (l.key_id IS NULL OR l.key_id = ANY (v_keys))
+  ORDER BY l.job_id
+  LIMIT p_limit
+  FOR UPDATE SKIP LOCKED;
+END $$;
+
+CREATE FUNCTION jobqueue.make_partitions_v1(p_from timestamp with time zone, p_weeks integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+  parent text;
+  week timestamptz;
+  made int := 0;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('jobqueue.partitions'));
+  FOREACH parent IN ARRAY ARRAY['job', 'outcome', 'event'] LOOP
+    FOR i IN 0 .. p_weeks - 1 LOOP
+      week := date_trunc('week', p_from AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' + i * interval '7 days';
+      CONTINUE WHEN to_regclass(format('jobqueue.%I', parent || to_char(week AT TIME ZONE 'UTC', '_YYYYMMDD'))) IS NOT NULL;
+      BEGIN
+        EXECUTE format('CREATE TABLE jobqueue.%I PARTITION OF jobqueue.%I FOR VALUES FROM (%L) TO (%L)',
+          parent || to_char(week AT TIME ZONE 'UTC', '_YYYYMMDD'), parent, jobqueue.id_at(week), jobqueue.id_at(week + interval '7 days'));
+        made := made + 1;
+      EXCEPTION WHEN check_violation THEN
+        RAISE WARNING 'the default partition of jobqueue.% holds rows of the week of %', parent, week;
+      END;
+    END LOOP;
+  END LOOP;
+  RETURN made;
+END $$;
+
+CREATE FUNCTION jobqueue.new_id() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    AS $$ SELECT uuidv7() $$;
+
+CREATE FUNCTION jobqueue.oldest_ready_v1(p_tenant_id integer, p_queue_id integer) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET enable_seqscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+  WITH RECURSIVE types(typ) AS (
+    (SELECT r.type_id FROM jobqueue.ready r WHERE r.queue_id = p_queue_id ORDER BY r.type_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT r.type_id FROM jobqueue.ready r WHERE r.queue_id = p_queue_id AND r.type_id > t.typ ORDER BY r.type_id LIMIT 1)
+    FROM types t
+    WHERE t.typ IS NOT NULL)
+  SELECT min(x.sort_at)
+  FROM types t CROSS JOIN generate_series(0, 15) b(band) CROSS JOIN LATERAL (
+    SELECT r.sort_at
+    FROM jobqueue.ready r
+    WHERE r.queue_id = p_queue_id AND r.type_id = t.typ AND r.tenant_id = p_tenant_id AND r.band = b.band
+    ORDER BY r.sort_at
+    LIMIT 1) x
+  WHERE t.typ IS NOT NULL
+$$;
+
+CREATE FUNCTION jobqueue.patch_v1(p_tenant_id integer, p_job_id uuid, p_priority smallint, p_attempts_max smallint, p_is_timed boolean, p_run_at timestamp with time zone, OUT verdict text, OUT status text) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+  v_moved record;
+  v_following text;
+BEGIN
+  PERFORM FROM jobqueue.job j WHERE j.tenant_id = p_tenant_id AND j.job_id = p_job_id FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    verdict := 'unknown';
+    RETURN;
+  END IF;
+  FOR round IN 1 .. 5 LOOP
+    status := jobqueue.status_v1(p_tenant_id, p_job_id);
+    IF status NOT IN ('queued', 'scheduled', 'failed', 'blocked') THEN
+      verdict := 'wrong_state';
+      RETURN;
+    END IF;
+    WITH
+    r AS (DELETE FROM jobqueue.ready x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id AND x.attempt < coalesce(p_attempts_max, x.attempts_max) RETURNING x.*),
+    p AS (DELETE FROM jobqueue.parked x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id AND x.attempt < coalesce(p_attempts_max, x.attempts_max) RETURNING x.*),
+    s AS (DELETE FROM jobqueue.scheduled x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id AND x.attempt < coalesce(p_attempts_max, x.attempts_max) RETURNING x.*),
+    b AS (DELETE FROM jobqueue.blocked x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id AND x.attempt < coalesce(p_attempts_max, x.attempts_max) RETURNING x.*)
+    SELECT * INTO v_moved FROM (
+      SELECT sort_at, queue_id, type_id, band, priority, attempt, attempts_max, crashes, key_id, start_by, 'queued' AS was, NULL::timestamptz AS run_at, NULL AS reason, NULL::int AS waits_for FROM r
+      UNION ALL
+      SELECT sort_at, queue_id, type_id, band, priority, attempt, attempts_max, crashes, key_id, start_by, 'queued', NULL, NULL, NULL FROM p
+      UNION ALL
+      SELECT sort_at, queue_id, type_id, band, priority, attempt, attempts_max, crashes, key_id, start_by, CASE reason WHEN 'retry' THEN 'failed' ELSE 'scheduled' END, run_at, reason, NULL FROM s
+      UNION ALL
+      SELECT sort_at, queue_id, type_id, band, priority, attempt, attempts_max, crashes, key_id, start_by, 'blocked', NULL, NULL, waits_for FROM b) x;
+    EXIT WHEN FOUND;
+    IF EXISTS (
+      SELECT FROM jobqueue.ready x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id
+      UNION ALL
+      SELECT FROM jobqueue.parked x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id
+      UNION ALL
+      SELECT FROM jobqueue.scheduled x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id
+      UNION ALL
+      SELECT FROM jobqueue.blocked x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id) THEN
+      verdict := 'exhausted';
+      RETURN;
+    END IF;
+  END LOOP;
+  IF v_moved IS NULL THEN
+    verdict := 'wrong_state';
+    RETURN;
+  END IF;
+
+  v_moved.priority := coalesce(p_priority, v_moved.priority);
+  v_moved.band := v_moved.priority | (v_moved.band & 12);
+  v_moved.attempts_max := coalesce(p_attempts_max, v_moved.attempts_max);
+  IF p_is_timed AND v_moved.was <> 'blocked' THEN
+    v_moved.run_at := CASE WHEN p_run_at > clock_timestamp() THEN p_run_at END;
+    v_moved.reason := CASE WHEN v_moved.was = 'failed' THEN 'retry' ELSE 'asked' END;
+  END IF;
+  v_following := CASE WHEN v_moved.was = 'blocked' THEN 'blocked' WHEN v_moved.run_at IS NULL THEN 'queued' WHEN v_moved.was = 'failed' THEN 'failed' ELSE 'scheduled' END;
+  IF v_following = 'blocked' THEN
+    INSERT INTO jobqueue.blocked (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by, waits_for)
+    VALUES (v_moved.sort_at, p_job_id, v_moved.queue_id, v_moved.type_id, p_tenant_id, v_moved.band, v_moved.priority, v_moved.attempt, v_moved.attempts_max,
+      v_moved.crashes, v_moved.key_id, v_moved.start_by, v_moved.waits_for);
+  ELSIF v_following = 'queued' THEN -- its old age in a lane it was not in before: no floor may hide it
+    INSERT INTO jobqueue.ready (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by)
+    VALUES (CASE WHEN v_moved.was = 'queued' THEN v_moved.sort_at ELSE clock_timestamp() END, p_job_id, v_moved.queue_id, v_moved.type_id, p_tenant_id,
+      v_moved.band | 8, v_moved.priority, v_moved.attempt, v_moved.attempts_max, v_moved.crashes, v_moved.key_id, v_moved.start_by);
+  ELSE
+    INSERT INTO jobqueue.scheduled (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by, run_at, reason)
+    VALUES (v_moved.run_at, p_job_id, v_moved.queue_id, v_moved.type_id, p_tenant_id, v_moved.band & 7, v_moved.priority, v_moved.attempt, v_moved.attempts_max,
+      v_moved.crashes, v_moved.key_id, v_moved.start_by, v_moved.run_at, v_moved.reason);
+  END IF;
+  UPDATE jobqueue.job j
+  SET priority = v_moved.priority, max_attempts = v_moved.attempts_max,
+    scheduled_at = CASE WHEN p_is_timed AND v_moved.was <> 'blocked' THEN v_moved.run_at ELSE j.scheduled_at END
+  WHERE j.tenant_id = p_tenant_id AND j.job_id = p_job_id;
+  INSERT INTO jobqueue.event (tenant_id, job_id, type, then_type, attempt, data)
+  VALUES (p_tenant_id, p_job_id, 'updated', CASE WHEN v_following = 'queued' AND v_moved.was <> 'queued' THEN 'queued' END, v_moved.attempt,
+    json_build_object('status', v_following));
+  IF v_following <> v_moved.was THEN
+    INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
+    VALUES (p_tenant_id, v_moved.queue_id, v_moved.was, -1, 0), (p_tenant_id, v_moved.queue_id, v_following, 1, 1);
+  END IF;
+  verdict := 'updated';
+  status := v_following;
+END $$;
+
+CREATE FUNCTION jobqueue.promote_v1(p_limit integer, p_now timestamp with time zone) RETURNS TABLE(queue_id integer, type_id integer, tenant_id integer, band smallint, jobs bigint)
+    LANGUAGE plpgsql
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  WITH
+  due AS MATERIALIZED (
+    SELECT s.ctid AS ct
+    FROM jobqueue.scheduled s
+    WHERE s.run_at <= coalesce(p_now, clock_timestamp())
+    ORDER BY s.run_at
+    LIMIT p_limit
+    FOR UPDATE SKIP LOCKED),
+  gone AS (DELETE FROM jobqueue.scheduled s WHERE s.ctid = ANY (ARRAY(SELECT d.ct FROM due d)) RETURNING s.*),
+  placed AS (
+    INSERT INTO jobqueue.ready (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by)
+    SELECT clock_timestamp(), g.job_id, g.queue_id, g.type_id, g.tenant_id, g.band, g.priority, g.attempt, g.attempts_max, g.crashes, g.key_id, g.start_by
+    FROM gone g),
+  history AS (INSERT INTO jobqueue.event (tenant_id, job_id, type, attempt) SELECT g.tenant_id, g.job_id, 'queued', g.attempt FROM gone g),
+  counted AS (
+    INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
+    SELECT g.tenant_id, g.queue_id, u.status, u.sign * count(*), greatest(u.sign * count(*), 0)
+    FROM gone g CROSS JOIN LATERAL (VALUES (CASE g.reason WHEN 'retry' THEN 'failed' ELSE 'scheduled' END, -1), ('queued', 1)) u(status, sign)
+    GROUP BY g.tenant_id, g.queue_id, u.status, u.sign)
+  SELECT g.queue_id, g.type_id, g.tenant_id, g.band, count(*) FROM gone g GROUP BY 1, 2, 3, 4;
+END $$;
+
+CREATE FUNCTION jobqueue.retry_v1(p_tenant_id integer, p_job_id uuid, p_is_reset boolean, OUT verdict text, OUT status text) RETURNS record
+    LANGUAGE plpgsql
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+DECLARE
+  v_attempts_max int;
+BEGIN
+  SELECT j.max_attempts INTO v_attempts_max
+  FROM jobqueue.job j
+  WHERE j.tenant_id = p_tenant_id AND j.job_id = p_job_id
+  FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    verdict := 'unknown';
+    RETURN;
+  END IF;
+  FOR round IN 1 .. 5 LOOP
+    WITH
+    e AS (
+      DELETE FROM jobqueue.ended x
+      WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id AND (p_is_reset OR x.attempt < v_attempts_max)
+      RETURNING x.attempt, x.crashes, x.status),
+    s AS (
+      DELETE FROM jobqueue.scheduled x
+      WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id AND x.reason = 'retry'
+      RETURNING x.attempt, x.crashes),
+    done AS (
+      UPDATE jobqueue.outcome o
+      SET state = 'superseded'
+      WHERE o.tenant_id = p_tenant_id AND o.job_id = p_job_id AND o.state = 'succeeded' AND (p_is_reset OR o.attempt < v_attempts_max)
+      RETURNING o.attempt),
+    gone AS (
+      SELECT attempt, crashes, e.status AS was FROM e
+      UNION ALL
+      SELECT attempt, crashes, 'failed' FROM s
+      UNION ALL
+      SELECT attempt, 0::smallint, 'succeeded' FROM done),
+    due AS (
+      INSERT INTO jobqueue.ready (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id)
+      SELECT clock_timestamp(), j.job_id, j.queue_id, j.type_id, j.tenant_id, j.priority + CASE WHEN j.key_id IS NULL THEN 0 ELSE 4 END, j.priority,
+        CASE WHEN p_is_reset THEN 0 ELSE g.attempt END, j.max_attempts, CASE WHEN p_is_reset THEN 0 ELSE least(g.crashes, 1) END, j.key_id
+      FROM gone g JOIN jobqueue.job j ON j.tenant_id = p_tenant_id AND j.job_id = p_job_id),
+    history AS (
+      INSERT INTO jobqueue.event (tenant_id, job_id, type, then_type, attempt)
+      SELECT p_tenant_id, p_job_id, 'retried', 'queued', CASE WHEN p_is_reset THEN 0 ELSE g.attempt END FROM gone g),
+    counted AS (
+      INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
+      SELECT p_tenant_id, j.queue_id, u.status, u.n, greatest(u.n, 0)
+      FROM gone g JOIN jobqueue.job j ON j.tenant_id = p_tenant_id AND j.job_id = p_job_id
+      CROSS JOIN LATERAL (VALUES (g.was, -1), ('queued', 1)) u(status, n))
+    SELECT 'queued', 'queued' INTO verdict, status FROM gone;
+    IF FOUND THEN
+      RETURN;
+    END IF;
+    status := jobqueue.status_v1(p_tenant_id, p_job_id);
+    verdict := CASE
+      WHEN status NOT IN ('dlq', 'cancelled', 'expired', 'succeeded', 'failed') THEN 'wrong_state'
+      WHEN status <> 'failed' AND round > 1 AND NOT p_is_reset THEN 'exhausted' -- in the first round it may have ended just now
+    END;
+    IF verdict IS NOT NULL THEN
+      RETURN;
+    END IF;
+  END LOOP;
+  verdict := 'wrong_state';
+END $$;
+
+CREATE TABLE jobqueue.tenant_queue (
+    tenant_id integer NOT NULL,
+    queue_id integer NOT NULL,
+    is_paused boolean DEFAULT false NOT NULL,
+    max_concurrent integer,
+    key_max_concurrent integer DEFAULT 1 NOT NULL,
+    rate_per_second double precision,
+    max_attempts smallint,
+    retry_base_s double precision,
+    rate_tokens double precision DEFAULT 0 NOT NULL,
+    rated_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT tenant_queue_concurrency CHECK (((max_concurrent >= 0) AND (key_max_concurrent >= 1))),
+    CONSTRAINT tenant_queue_limits CHECK (((rate_per_second > (0)::double precision) AND (max_attempts >= 1) AND (retry_base_s >= (0)::double precision)))
+);
+
+COMMENT ON TABLE jobqueue.tenant_queue IS 'One tenant''s settings of one queue; changed under the tenant''s gate. No row: all defaults. rate_*: the bucket of starts a second.';
+
+CREATE FUNCTION jobqueue.set_queue_v1(p_tenant_id integer, p_queue_id integer, p_changes json) RETURNS SETOF jobqueue.tenant_queue
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  PERFORM FROM jobqueue.tenant t WHERE t.tenant_id = p_tenant_id FOR NO KEY UPDATE;
+  INSERT INTO jobqueue.tenant_queue (tenant_id, queue_id) VALUES (p_tenant_id, p_queue_id) ON CONFLICT DO NOTHING;
+  RETURN QUERY
+  UPDATE jobqueue.tenant_queue q
+  SET (is_paused, max_concurrent, key_max_concurrent, rate_per_second, max_attempts, retry_base_s) = (
+    SELECT n.is_paused, n.max_concurrent, n.key_max_concurrent, n.rate_per_second, n.max_attempts, n.retry_base_s
+    FROM json_populate_record(q, p_changes) n)
+  WHERE q.tenant_id = p_tenant_id AND q.queue_id = p_queue_id
+  RETURNING q.*;
+END $$;
+
+CREATE FUNCTION jobqueue.settle_v1(p_is_reaper boolean, p_ids uuid[], p_tokens uuid[], p_kinds text[], p_nexts text[], p_attempts smallint[], p_crashes smallint[], p_delays_s double precision[], p_ran_s double precision[], p_results json[], p_refs text[], p_errors json[], p_key_ids bigint[]) RETURNS TABLE(job_id uuid, token uuid, status text, next_status text)
+    LANGUAGE plpgsql
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+DECLARE
+  v_done uuid[];
+  v_turned uuid[];
+BEGIN
+  IF current_setting('synchronous_commit') IN ('off', 'local') THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  IF p_key_ids IS NOT NULL THEN
+    PERFORM FROM jobqueue.concurrency_key k WHERE k.key_id = ANY (p_key_ids) ORDER BY k.key_id FOR NO KEY UPDATE;
+  END IF;
+
+  -- No pass that locks first: batches that overlap are the same batch sent again, in the same order; heartbeat and recover skip
+  -- locked leases, and cancel holds one only.
+  WITH
+  told AS MATERIALIZED (
+    SELECT u.*
+    FROM unnest(p_ids, p_tokens, p_kinds, p_nexts, p_attempts, p_crashes, p_delays_s, p_ran_s, p_results, p_refs, p_errors)
+      u(id, tok, kind, following, attempt_left, crashes_left, delay_s, ran_s, result, ref, error)
+    ORDER BY u.id),
+  gone AS (
+    DELETE FROM jobqueue.lease l
+    USING told t
+    WHERE l.job_id = t.id AND l.token = t.tok
+    RETURNING l.*, t.kind, t.attempt_left, t.crashes_left, t.delay_s, t.result, t.ref, t.error,
+      CASE WHEN l.cancel_requested_at IS NOT NULL AND t.following <> 'succeeded' THEN 'cancelled' ELSE t.following END AS following,
+      l.cancel_requested_at IS NOT NULL AND t.following NOT IN ('succeeded', 'cancelled') AS is_turned,
+      coalesce(l.started_at, CASE WHEN t.ran_s IS NOT NULL THEN greatest(l.claimed_at, clock_timestamp() - t.ran_s * interval '1 second') END) AS began_at),
+  ran AS (
+    INSERT INTO jobqueue.outcome (tenant_id, job_id, state, attempt, worker_id, token, started_at, result, result_ref, error)
+    SELECT g.tenant_id, g.job_id, CASE g.following WHEN 'queued' THEN 'failed' ELSE g.following END, g.attempt, g.worker_id, g.token, g.began_at,
+      CASE g.following WHEN 'succeeded' THEN g.result END, CASE g.following WHEN 'succeeded' THEN g.ref END, g.error
+    FROM gone g
+    WHERE g.following IN ('succeeded', 'failed', 'dlq', 'cancelled')
+      OR (g.following = 'queued' AND g.kind = 'lease_expired' AND g.began_at IS NOT NULL)),
+  rest AS (
+    INSERT INTO jobqueue.ended (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, status)
+    SELECT g.sort_at, g.job_id, g.queue_id, g.type_id, g.tenant_id, g.band & 7, g.priority, g.attempt, g.attempts_max, g.crashes_left, g.key_id, g.following
+    FROM gone g
+    WHERE g.following IN ('dlq', 'cancelled')),
+  later AS (
+    INSERT INTO jobqueue.scheduled (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, run_at, reason)
+    SELECT g.sort_at, g.job_id, g.queue_id, g.type_id, g.tenant_id, g.band & 7, g.priority, g.attempt_left, g.attempts_max, g.crashes_left, g.key_id,
+      clock_timestamp() + g.delay_s * interval '1 second', CASE g.following WHEN 'failed' THEN 'retry' ELSE 'snooze' END
+    FROM gone g
+    WHERE g.following IN ('failed', 'scheduled')),
+  back AS (               -- its old place in the order; a run that never started keeps the job's expiry
+    INSERT INTO jobqueue.ready (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by)
+    SELECT g.sort_at, g.job_id, g.queue_id, g.type_id, g.tenant_id, g.band | 8, g.priority, g.attempt_left, g.attempts_max, g.crashes_left, g.key_id,
+      CASE WHEN g.began_at IS NULL THEN g.start_by END
+    FROM gone g
+    WHERE g.following = 'queued'),
+  history AS (            -- one row reads as all the events that were not reported while the job ran
+    INSERT INTO jobqueue.event (tenant_id, job_id, type, then_type, leased_at, started_at, token, worker_id, attempt)
+    SELECT g.tenant_id, g.job_id, g.kind,
+      CASE WHEN g.following IN ('queued', 'dlq') OR (g.following = 'cancelled' AND g.kind <> 'cancelled') THEN g.following END,
+      CASE WHEN g.reported_at IS NULL THEN g.claimed_at END, CASE WHEN g.started_at IS NULL THEN g.began_at END,
+      CASE WHEN NOT p_is_reaper THEN g.token END, g.worker_id, g.attempt
+    FROM gone g),
+  counted AS (
+    INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered, ran_s)
+    SELECT g.tenant_id, g.queue_id, g.following, count(*), count(*),
+      coalesce(sum(greatest(0, extract(epoch FROM clock_timestamp() - g.began_at))), 0)
+    FROM gone g
+    GROUP BY 1, 2, 3)
+  SELECT array_agg(g.token), array_agg(g.token) FILTER (WHERE g.is_turned) INTO v_done, v_turned FROM gone g;
+
+  IF p_key_ids IS NOT NULL THEN -- a new statement: it sees the deletes above
+    PERFORM jobqueue.unpark_v1(p_key_ids);
+  END IF;
+  IF v_turned IS NOT NULL THEN
+    RETURN QUERY SELECT u.id, u.tok, 'settled', 'cancelled' FROM unnest(p_ids, p_tokens) u(id, tok) WHERE u.tok = ANY (v_turned);
+  END IF;
+  IF coalesce(cardinality(v_done), 0) < cardinality(p_ids) THEN
+    RETURN QUERY
+    SELECT u.id, u.tok, CASE WHEN e.job_id IS NULL THEN 'lease_lost' ELSE 'replayed' END, coalesce(e.then_type, u.following)
+    FROM unnest(p_ids, p_tokens, p_kinds, p_nexts) u(id, tok, kind, following)
+    LEFT JOIN LATERAL (
+      SELECT x.job_id, x.then_type
+      FROM jobqueue.event x
+      WHERE x.job_id = u.id AND x.token = u.tok AND x.type = u.kind
+      LIMIT 1) e ON true
+    WHERE u.tok <> ALL (coalesce(v_done, '{}'));
+  END IF;
+END $$;
+
+CREATE FUNCTION jobqueue.status_v1(p_tenant_id integer, p_job_id uuid) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+  SELECT coalesce(
+    (SELECT CASE WHEN l.started_at IS NULL THEN 'leased' ELSE 'running' END FROM jobqueue.lease l WHERE l.job_id = j.job_id AND l.tenant_id = j.tenant_id),
+    (SELECT 'queued' FROM jobqueue.ready r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id),
+    (SELECT CASE s.reason WHEN 'retry' THEN 'failed' ELSE 'scheduled' END FROM jobqueue.scheduled s WHERE s.tenant_id = j.tenant_id AND s.job_id = j.job_id),
+    (SELECT e.status FROM jobqueue.ended e WHERE e.tenant_id = j.tenant_id AND e.job_id = j.job_id),
+    (SELECT 'queued' FROM jobqueue.parked p WHERE p.tenant_id = j.tenant_id AND p.job_id = j.job_id),
+    (SELECT 'blocked' FROM jobqueue.blocked b WHERE b.tenant_id = j.tenant_id AND b.job_id = j.job_id),
+    (SELECT 'queued' FROM jobqueue.inbox i WHERE i.tenant_id = j.tenant_id AND i.job_id = j.job_id),
+    'succeeded')
+  FROM jobqueue.job j
+  WHERE j.tenant_id = p_tenant_id AND j.job_id = p_job_id
+$$;
+
+CREATE FUNCTION jobqueue.submit_v1(p_default_attempts_max integer, p_tenants integer[], p_queues integer[], p_types integer[], p_priorities smallint[], p_data json[], p_attempts_max smallint[], p_key_hashes uuid[], p_request_hashes uuid[], p_idempotency_keys text[], p_correlation_ids text[], p_traceparents text[], p_key_ids bigint[], p_timeouts_s integer[], p_run_at timestamp with time zone[], p_delays_s double precision[], p_expires_in_s double precision[], p_tags json[], p_metadata json[], p_lock_timeout_ms integer) RETURNS TABLE(ord bigint, job_id uuid, attempts_max smallint, run_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+BEGIN
+  IF current_setting('synchronous_commit') IN ('off', 'local') THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  PERFORM set_config('lock_timeout', p_lock_timeout_ms::text, true);
+  RETURN QUERY
+  WITH
+  asked AS MATERIALIZED (
+    SELECT u.*, coalesce(u.asked_attempts_max, s.max_attempts, p_default_attempts_max)::smallint AS attempts_max,
+      jobqueue.new_id() AS id, clock_timestamp() AS at
+    FROM unnest(p_tenants, p_queues, p_types, p_priorities, p_data, p_attempts_max, p_key_hashes, p_request_hashes, p_idempotency_keys,
+        p_correlation_ids, p_traceparents, p_key_ids, p_timeouts_s, p_run_at, p_delays_s, p_expires_in_s, p_tags, p_metadata)
+      WITH ORDINALITY u(tid, qid, typ, priority, data, asked_attempts_max, key_hash, request_hash, idempotency_key,
+        correlation_id, traceparent, key_id, timeout_s, asked_at, delay_s, expires_in_s, tags, metadata, ord)
+    LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = u.tid AND s.queue_id = u.qid),
+  kept AS (
+    INSERT INTO jobqueue.idempotency (tenant_id, key_hash, request_hash, job_id)
+    SELECT a.tid, a.key_hash, a.request_hash, a.id FROM asked a WHERE a.key_hash IS NOT NULL ORDER BY a.tid, a.key_hash
+    ON CONFLICT DO NOTHING
+    RETURNING job_id),
+  fresh AS MATERIALIZED (
+    SELECT a.*, (a.priority + CASE WHEN a.key_id IS NULL THEN 0 ELSE 4 END)::smallint AS band,
+      CASE WHEN a.delay_s > 0 THEN a.at + a.delay_s * interval '1 second' WHEN a.asked_at > a.at THEN a.asked_at END AS run_at
+    FROM asked a
+    WHERE a.key_hash IS NULL OR a.id IN (SELECT k.job_id FROM kept k)),
+  stored AS (
+    INSERT INTO jobqueue.job (tenant_id, job_id, queue_id, type_id, key_id, priority, max_attempts, timeout_s, scheduled_at, idempotency_key,
+      correlation_id, traceparent, tags, metadata, data)
+    SELECT f.tid, f.id, f.qid, f.typ, f.key_id, f.priority, f.attempts_max, f.timeout_s, f.run_at, f.idempotency_key,
+      f.correlation_id, f.traceparent, CASE WHEN f.tags IS NOT NULL THEN ARRAY(SELECT json_array_elements_text(f.tags)) END, f.metadata, f.data
+    FROM fresh f),
+  due AS (
+    INSERT INTO jobqueue.ready (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by)
+    SELECT f.at, f.id, f.qid, f.typ, f.tid, f.band, f.priority, 0, f.attempts_max, 0, f.key_id, f.at + f.expires_in_s * interval '1 second'
+    FROM fresh f
+    WHERE f.run_at IS NULL),
+  later AS (
+    INSERT INTO jobqueue.scheduled (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by, run_at, reason)
+    SELECT f.run_at, f.id, f.qid, f.typ, f.tid, f.band, f.priority, 0, f.attempts_max, 0, f.key_id, f.run_at + f.expires_in_s * interval '1 second', f.run_at, 'asked'
+    FROM fresh f
+    WHERE f.run_at IS NOT NULL),
+  history AS (
+    INSERT INTO jobqueue.event (tenant_id, job_id, type, at, data)
+    SELECT f.tid, f.id, 'submitted', f.at, CASE WHEN f.run_at IS NOT NULL THEN '{"status":"scheduled"}'::json END FROM fresh f),
+  counted AS (
+    INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
+    SELECT f.tid, f.qid, CASE WHEN f.run_at IS NULL THEN 'queued' ELSE 'scheduled' END, count(*), count(*) FROM fresh f GROUP BY 1, 2, 3)
+  SELECT f.ord, f.id, f.attempts_max, f.run_at FROM fresh f;
+END $$;
+
+CREATE FUNCTION jobqueue.sweep_keys_v1(p_limit integer) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+  v_keys bigint[];
+BEGIN
+  WITH RECURSIVE
+  waiting(key_id) AS (
+    (SELECT p.key_id FROM jobqueue.parked p ORDER BY p.key_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT p.key_id FROM jobqueue.parked p WHERE p.key_id > w.key_id ORDER BY p.key_id LIMIT 1)
+    FROM waiting w
+    WHERE w.key_id IS NOT NULL),
+  locked AS (
+    SELECT k.key_id
+    FROM jobqueue.concurrency_key k
+    WHERE k.key_id = ANY (ARRAY(SELECT w.key_id FROM waiting w WHERE w.key_id IS NOT NULL LIMIT p_limit))
+    ORDER BY k.key_id
+    FOR NO KEY UPDATE SKIP LOCKED)
+  SELECT array_agg(l.key_id) INTO v_keys FROM locked l;
+  RETURN CASE WHEN v_keys IS NULL THEN 0 ELSE jobqueue.unpark_v1(v_keys) END;
+END $$;
+
+CREATE FUNCTION jobqueue.unpark_v1(p_key_ids bigint[]) RETURNS bigint
+    LANGUAGE sql
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+  WITH
+  room AS (
+    SELECT k.key_id, coalesce(s.key_max_concurrent, 1)
+      - (SELECT count(*) FROM jobqueue.lease l WHERE l.key_id = k.key_id)
+      - (SELECT count(*) FROM jobqueue.ready r WHERE r.key_id = k.key_id) AS free
+    FROM jobqueue.concurrency_key k
+    LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = k.tenant_id AND s.queue_id = k.queue_id
+    WHERE k.key_id = ANY (p_key_ids)),
+  moved AS (
+    DELETE FROM jobqueue.parked p
+    WHERE p.ctid = ANY (ARRAY(
+      SELECT x.ct
+      FROM room CROSS JOIN LATERAL (
+        SELECT q.ctid AS ct
+        FROM jobqueue.parked q
+        WHERE q.key_id = room.key_id
+        ORDER BY q.priority, q.sort_at, q.job_id
+        LIMIT greatest(room.free, 0)
+        FOR UPDATE SKIP LOCKED) x))
+    RETURNING p.*),
+  placed AS (
+    INSERT INTO jobqueue.ready (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by)
+    SELECT m.sort_at, m.job_id, m.queue_id, m.type_id, m.tenant_id, m.band | 8, m.priority, m.attempt, m.attempts_max, m.crashes, m.key_id, m.start_by
+    FROM moved m)
+  SELECT count(*) FROM moved
+$$;
+
+CREATE TABLE jobqueue.api_key (
+    api_key_id text NOT NULL,
+    tenant_id integer NOT NULL,
+    name text NOT NULL,
+    secret_sha256 text NOT NULL,
+    scopes text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone
+);
+
+COMMENT ON TABLE jobqueue.api_key IS 'A key''s secret is 256 random bits, so its SHA-256 is as good as a slow hash.';
+
+CREATE TABLE jobqueue.blocked (
+    sort_at timestamp with time zone NOT NULL,
+    job_id uuid NOT NULL,
+    queue_id integer NOT NULL,
+    type_id integer NOT NULL,
+    tenant_id integer NOT NULL,
+    band smallint NOT NULL,
+    priority smallint NOT NULL,
+    attempt smallint NOT NULL,
+    attempts_max smallint NOT NULL,
+    crashes smallint NOT NULL,
+    key_id bigint,
+    start_by timestamp with time zone,
+    waits_for integer NOT NULL,
+    CONSTRAINT blocked_attempts CHECK (((attempt >= 0) AND (attempt < attempts_max) AND (crashes >= 0))),
+    CONSTRAINT blocked_band CHECK (((priority = ((band)::integer & 3)) AND ((key_id IS NOT NULL) = (((band)::integer & 4) > 0)))),
+    CONSTRAINT blocked_waits_for CHECK ((waits_for >= 1))
+);
+
+COMMENT ON TABLE jobqueue.blocked IS 'Jobs that wait for other jobs; waits_for counts those not done.';
+
+CREATE SEQUENCE jobqueue.claim_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE jobqueue.concurrency_key (
+    key_id bigint NOT NULL,
+    tenant_id integer NOT NULL,
+    queue_id integer NOT NULL,
+    name text NOT NULL
+);
+
+COMMENT ON TABLE jobqueue.concurrency_key IS 'The gate of a key''s claims: locked, never counted up.';
+
+ALTER TABLE jobqueue.concurrency_key ALTER COLUMN key_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME jobqueue.concurrency_key_key_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE jobqueue.ended (
+    sort_at timestamp with time zone NOT NULL,
+    job_id uuid NOT NULL,
+    queue_id integer NOT NULL,
+    type_id integer NOT NULL,
+    tenant_id integer NOT NULL,
+    band smallint NOT NULL,
+    priority smallint NOT NULL,
+    attempt smallint NOT NULL,
+    attempts_max smallint NOT NULL,
+    crashes smallint NOT NULL,
+    key_id bigint,
+    start_by timestamp with time zone,
+    status text NOT NULL,
+    ended_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT ended_attempts CHECK (((attempt >= 0) AND (attempt <= attempts_max) AND (crashes >= 0))),
+    CONSTRAINT ended_band CHECK (((priority = ((band)::integer & 3)) AND ((key_id IS NOT NULL) = (((band)::integer & 4) > 0)))),
+    CONSTRAINT ended_status CHECK ((status = ANY (ARRAY['dlq'::text, 'cancelled'::text, 'expired'::text])))
+);
+
+COMMENT ON TABLE jobqueue.ended IS 'Jobs that rest; the row a retry deletes, so of two retries one wins.';
+
+CREATE SEQUENCE jobqueue.event_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE jobqueue.event (
+    seq bigint DEFAULT nextval('jobqueue.event_seq'::regclass) NOT NULL,
+    tenant_id integer NOT NULL,
+    job_id uuid NOT NULL,
+    type text NOT NULL,
+    then_type text,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    leased_at timestamp with time zone,
+    started_at timestamp with time zone,
+    token uuid,
+    worker_id integer,
+    attempt smallint,
+    data json,
+    CONSTRAINT event_then_type CHECK ((then_type = ANY (ARRAY['queued'::text, 'dlq'::text, 'cancelled'::text]))),
+    CONSTRAINT event_type CHECK ((type = ANY (ARRAY['submitted'::text, 'blocked'::text, 'queued'::text, 'leased'::text, 'started'::text, 'failed'::text, 'succeeded'::text, 'snoozed'::text, 'released'::text, 'lease_expired'::text, 'cancel_requested'::text, 'cancelled'::text, 'expired'::text, 'dlq'::text, 'retried'::text, 'updated'::text, 'force_succeeded'::text])))
+)
+PARTITION BY RANGE (job_id);
+
+COMMENT ON TABLE jobqueue.event IS 'Every transition. One row reads as up to four events: leased (leased_at), started (started_at), type, then_type; public seq = seq * 8 + place.';
+
+CREATE TABLE jobqueue.idempotency (
+    tenant_id integer NOT NULL,
+    key_hash uuid NOT NULL,
+    request_hash uuid NOT NULL,
+    job_id uuid NOT NULL
+);
+
+COMMENT ON TABLE jobqueue.idempotency IS 'Which job a key made. Swept 24 h after the job ended.';
+
+CREATE TABLE jobqueue.inbox (
+    job_id uuid NOT NULL,
+    tenant_id integer NOT NULL,
+    run_at timestamp with time zone,
+    start_by timestamp with time zone
+);
+
+COMMENT ON TABLE jobqueue.inbox IS 'Jobs submitted inside a caller''s own transaction; moved on with their event once it has committed.';
+
+CREATE TABLE jobqueue.job (
+    tenant_id integer NOT NULL,
+    job_id uuid NOT NULL,
+    queue_id integer NOT NULL,
+    type_id integer NOT NULL,
+    key_id bigint,
+    workflow_id uuid,
+    priority smallint NOT NULL,
+    max_attempts smallint NOT NULL,
+    timeout_s integer,
+    scheduled_at timestamp with time zone,
+    idempotency_key text,
+    correlation_id text,
+    traceparent text,
+    tags text[],
+    metadata json,
+    data json NOT NULL,
+    CONSTRAINT job_max_attempts CHECK ((max_attempts >= 1)),
+    CONSTRAINT job_priority CHECK (((priority >= 0) AND (priority <= 3)))
+)
+PARTITION BY RANGE (job_id);
+
+COMMENT ON TABLE jobqueue.job IS 'What was submitted. created_at is in the id. Not updated on the hot path.';
+
+CREATE TABLE jobqueue.job_type (
+    type_id integer NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT job_type_name CHECK ((name ~ '^[A-Za-z0-9_.:-]{1,100}$'::text))
+);
+
+ALTER TABLE jobqueue.job_type ALTER COLUMN type_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME jobqueue.job_type_type_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE jobqueue.lease (
+    job_id uuid NOT NULL,
+    token uuid NOT NULL,
+    claim_seq bigint NOT NULL,
+    claimed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    deadline_at timestamp with time zone NOT NULL,
+    sort_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    reported_at timestamp with time zone,
+    cancel_requested_at timestamp with time zone,
+    start_by timestamp with time zone,
+    claim_id uuid,
+    lease_s double precision NOT NULL,
+    key_id bigint,
+    queue_id integer NOT NULL,
+    type_id integer NOT NULL,
+    tenant_id integer NOT NULL,
+    worker_id integer NOT NULL,
+    band smallint NOT NULL,
+    priority smallint NOT NULL,
+    attempt smallint NOT NULL,
+    attempts_max smallint NOT NULL,
+    crashes smallint NOT NULL,
+    progress double precision,
+    progress_message text,
+    CONSTRAINT lease_attempt CHECK (((attempt >= 1) AND (attempt <= attempts_max))),
+    CONSTRAINT lease_lease_s CHECK ((lease_s > (0)::double precision)),
+    CONSTRAINT lease_progress CHECK (((progress >= (0)::double precision) AND (progress <= (100)::double precision)))
+)
+WITH (fillfactor='80', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.5', vacuum_truncate=off);
+
+COMMENT ON TABLE jobqueue.lease IS 'Claimed jobs. token is the fence; claim_seq only counts. reported_at: job.leased is in the history; started_at: job.started is.';
+
+CREATE SEQUENCE jobqueue.outcome_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE jobqueue.outcome (
+    seq bigint DEFAULT nextval('jobqueue.outcome_seq'::regclass) NOT NULL,
+    tenant_id integer NOT NULL,
+    job_id uuid NOT NULL,
+    state text NOT NULL,
+    attempt smallint NOT NULL,
+    worker_id integer,
+    token uuid,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    result json,
+    result_ref text,
+    error json,
+    CONSTRAINT outcome_result CHECK (((state = ANY (ARRAY['succeeded'::text, 'superseded'::text])) OR ((result IS NULL) AND (result_ref IS NULL)))),
+    CONSTRAINT outcome_state CHECK ((state = ANY (ARRAY['succeeded'::text, 'superseded'::text, 'failed'::text, 'dlq'::text, 'cancelled'::text, 'expired'::text])))
+)
+PARTITION BY RANGE (job_id);
+
+COMMENT ON TABLE jobqueue.outcome IS 'How each run ended; seq orders the outcomes of one job. Only a retry of a success writes here again: it becomes superseded, so that succeeded names exactly the jobs that are.';
+
+CREATE TABLE jobqueue.parked (
+    sort_at timestamp with time zone NOT NULL,
+    job_id uuid NOT NULL,
+    queue_id integer NOT NULL,
+    type_id integer NOT NULL,
+    tenant_id integer NOT NULL,
+    band smallint NOT NULL,
+    priority smallint NOT NULL,
+    attempt smallint NOT NULL,
+    attempts_max smallint NOT NULL,
+    crashes smallint NOT NULL,
+    key_id bigint,
+    start_by timestamp with time zone,
+    CONSTRAINT parked_attempts CHECK (((attempt >= 0) AND (attempt < attempts_max) AND (crashes >= 0))),
+    CONSTRAINT parked_band CHECK (((priority = ((band)::integer & 3)) AND ((key_id IS NOT NULL) = (((band)::integer & 4) > 0))))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.5', vacuum_truncate=off);
+
+COMMENT ON TABLE jobqueue.parked IS 'Due jobs over their concurrency key''s limit, out of the head of their lane.';
+
+CREATE TABLE jobqueue.queue (
+    queue_id integer NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT queue_name CHECK ((name ~ '^[A-Za-z0-9_.-]{1,100}$'::text))
+);
+
+COMMENT ON TABLE jobqueue.queue IS 'A queue''s name; tenants share the number, so one scan of lanes serves them all.';
+
+CREATE TABLE jobqueue.ready (
+    sort_at timestamp with time zone NOT NULL,
+    job_id uuid NOT NULL,
+    queue_id integer NOT NULL,
+    type_id integer NOT NULL,
+    tenant_id integer NOT NULL,
+    band smallint NOT NULL,
+    priority smallint NOT NULL,
+    attempt smallint NOT NULL,
+    attempts_max smallint NOT NULL,
+    crashes smallint NOT NULL,
+    key_id bigint,
+    start_by timestamp with time zone,
+    CONSTRAINT ready_attempts CHECK (((attempt >= 0) AND (attempt < attempts_max) AND (crashes >= 0))),
+    CONSTRAINT ready_band CHECK (((priority = ((band)::integer & 3)) AND ((key_id IS NOT NULL) = (((band)::integer & 4) > 0))))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.5', vacuum_truncate=off);
+
+COMMENT ON TABLE jobqueue.ready IS 'Due jobs. band: priority + 4 with a concurrency key + 8 when it came back with its old sort_at (no claim floor applies).';
+
+CREATE TABLE jobqueue.scheduled (
+    sort_at timestamp with time zone NOT NULL,
+    job_id uuid NOT NULL,
+    queue_id integer NOT NULL,
+    type_id integer NOT NULL,
+    tenant_id integer NOT NULL,
+    band smallint NOT NULL,
+    priority smallint NOT NULL,
+    attempt smallint NOT NULL,
+    attempts_max smallint NOT NULL,
+    crashes smallint NOT NULL,
+    key_id bigint,
+    start_by timestamp with time zone,
+    run_at timestamp with time zone NOT NULL,
+    reason text NOT NULL,
+    CONSTRAINT scheduled_attempts CHECK (((attempt >= 0) AND (attempt < attempts_max) AND (crashes >= 0))),
+    CONSTRAINT scheduled_band CHECK (((priority = ((band)::integer & 3)) AND ((key_id IS NOT NULL) = (((band)::integer & 4) > 0)))),
+    CONSTRAINT scheduled_reason CHECK ((reason = ANY (ARRAY['asked'::text, 'retry'::text, 'snooze'::text])))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.5', vacuum_truncate=off);
+
+COMMENT ON TABLE jobqueue.scheduled IS 'Jobs that wait for a time. reason retry reads as failed, the others as scheduled.';
+
+CREATE TABLE jobqueue.tenant (
+    tenant_id integer NOT NULL,
+    name text NOT NULL,
+    plan text DEFAULT 'free'::text NOT NULL,
+    weight smallint DEFAULT 1 NOT NULL,
+    max_concurrent integer,
+    max_queued integer,
+    rate_per_minute integer,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT tenant_limits CHECK (((max_concurrent >= 0) AND (max_queued >= 0) AND (rate_per_minute >= 0))),
+    CONSTRAINT tenant_name CHECK ((name ~ '^[a-z0-9-]{1,63}$'::text)),
+    CONSTRAINT tenant_weight CHECK (((weight >= 1) AND (weight <= 100)))
+);
+
+COMMENT ON TABLE jobqueue.tenant IS 'The gate of a tenant''s claims: locked, never counted up. A limit of 0 is none, null is the plan''s.';
+
+CREATE TABLE jobqueue.worker (
+    worker_id integer NOT NULL,
+    tenant_id integer,
+    name text NOT NULL,
+    queues text[] NOT NULL,
+    job_types text[] NOT NULL,
+    concurrency integer NOT NULL,
+    version text,
+    state text DEFAULT 'running'::text NOT NULL,
+    directive text DEFAULT 'run'::text NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    last_heartbeat_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT worker_directive CHECK ((directive = ANY (ARRAY['run'::text, 'quiet'::text, 'terminate'::text]))),
+    CONSTRAINT worker_name CHECK ((name ~ '^[A-Za-z0-9_.:-]{1,100}$'::text)),
+    CONSTRAINT worker_state CHECK ((state = ANY (ARRAY['running'::text, 'quiet'::text, 'stopped'::text])))
+);
+
+COMMENT ON TABLE jobqueue.worker IS 'Who works. tenant_id null: a database worker, it serves all tenants.';
+
+CREATE VIEW jobqueue.jobs AS
+ SELECT j.job_id AS id,
+    t.name AS tenant_id,
+    q.name AS queue,
+    y.name AS job_type,
+        CASE
+            WHEN (l.job_id IS NOT NULL) THEN
+            CASE
+                WHEN (l.started_at IS NULL) THEN 'leased'::text
+                ELSE 'running'::text
+            END
+            WHEN ((r.job_id IS NOT NULL) OR (p.job_id IS NOT NULL) OR (i.job_id IS NOT NULL)) THEN 'queued'::text
+            WHEN (s.job_id IS NOT NULL) THEN
+            CASE s.reason
+                WHEN 'retry'::text THEN 'failed'::text
+                ELSE 'scheduled'::text
+            END
+            WHEN (b.job_id IS NOT NULL) THEN 'blocked'::text
+            ELSE COALESCE(e.status, 'succeeded'::text)
+        END AS status,
+    (ARRAY['critical'::text, 'high'::text, 'normal'::text, 'low'::text])[(j.priority + 1)] AS priority,
+    COALESCE(l.attempt, r.attempt, p.attempt, s.attempt, b.attempt, e.attempt, ( SELECT o.attempt
+           FROM jobqueue.outcome o
+          WHERE ((o.tenant_id = j.tenant_id) AND (o.job_id = j.job_id) AND (o.state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'dlq'::text, 'cancelled'::text, 'expired'::text])))
+          ORDER BY o.seq DESC
+         LIMIT 1), (0)::smallint) AS attempt,
+    j.max_attempts,
+    l.progress,
+    l.progress_message,
+    j.tags,
+    j.metadata,
+    j.idempotency_key,
+    j.correlation_id,
+    COALESCE(s.run_at, j.scheduled_at) AS scheduled_at,
+    jobqueue.id_time(j.job_id) AS created_at,
+    COALESCE(l.started_at, ( SELECT o.started_at
+           FROM jobqueue.outcome o
+          WHERE ((o.tenant_id = j.tenant_id) AND (o.job_id = j.job_id) AND (o.state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'dlq'::text, 'cancelled'::text, 'expired'::text])))
+          ORDER BY o.seq DESC
+         LIMIT 1)) AS started_at,
+        CASE
+            WHEN (COALESCE(l.job_id, r.job_id, p.job_id, s.job_id, b.job_id, i.job_id) IS NULL) THEN ( SELECT o.finished_at
+               FROM jobqueue.outcome o
+              WHERE ((o.tenant_id = j.tenant_id) AND (o.job_id = j.job_id) AND (o.state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'dlq'::text, 'cancelled'::text, 'expired'::text])))
+              ORDER BY o.seq DESC
+             LIMIT 1)
+            ELSE NULL::timestamp with time zone
+        END AS finished_at,
+    w.name AS lease_owner,
+    l.expires_at AS lease_expires_at,
+    ( SELECT o.error
+           FROM jobqueue.outcome o
+          WHERE ((o.tenant_id = j.tenant_id) AND (o.job_id = j.job_id) AND (o.state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'dlq'::text, 'cancelled'::text, 'expired'::text])))
+          ORDER BY o.seq DESC
+         LIMIT 1) AS error,
+    ( SELECT o.result
+           FROM jobqueue.outcome o
+          WHERE ((o.tenant_id = j.tenant_id) AND (o.job_id = j.job_id) AND (o.state = ANY (ARRAY['succeeded'::text, 'failed'::text, 'dlq'::text, 'cancelled'::text, 'expired'::text])))
+          ORDER BY o.seq DESC
+         LIMIT 1) AS result,
+    j.data
+   FROM (((((((((((jobqueue.job j
+     JOIN jobqueue.tenant t ON ((t.tenant_id = j.tenant_id)))
+     JOIN jobqueue.queue q ON ((q.queue_id = j.queue_id)))
+     JOIN jobqueue.job_type y ON ((y.type_id = j.type_id)))
+     LEFT JOIN jobqueue.lease l ON ((l.job_id = j.job_id)))
+     LEFT JOIN jobqueue.worker w ON ((w.worker_id = l.worker_id)))
+     LEFT JOIN jobqueue.ready r ON (((r.tenant_id = j.tenant_id) AND (r.job_id = j.job_id))))
+     LEFT JOIN jobqueue.parked p ON (((p.tenant_id = j.tenant_id) AND (p.job_id = j.job_id))))
+     LEFT JOIN jobqueue.scheduled s ON (((s.tenant_id = j.tenant_id) AND (s.job_id = j.job_id))))
+     LEFT JOIN jobqueue.blocked b ON (((b.tenant_id = j.tenant_id) AND (b.job_id = j.job_id))))
+     LEFT JOIN jobqueue.ended e ON (((e.tenant_id = j.tenant_id) AND (e.job_id = j.job_id))))
+     LEFT JOIN jobqueue.inbox i ON ((i.job_id = j.job_id)));
+
+CREATE TABLE jobqueue.leader (
+    role text NOT NULL,
+    holder uuid NOT NULL,
+    term bigint NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE jobqueue.leader IS 'Who does the periodic work, an optimisation only: everything is right with any number of reapers.';
+
+CREATE TABLE jobqueue.plan (
+    name text NOT NULL,
+    weight smallint NOT NULL,
+    max_concurrent integer,
+    max_queued integer,
+    rate_per_minute integer,
+    CONSTRAINT plan_weight CHECK (((weight >= 1) AND (weight <= 100)))
+);
+
+COMMENT ON TABLE jobqueue.plan IS 'Limits a tenant inherits where it has none of its own; null: the settings decide.';
+
+ALTER TABLE jobqueue.queue ALTER COLUMN queue_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME jobqueue.queue_queue_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE jobqueue.queue_sample (
+    tenant_id integer NOT NULL,
+    queue_id integer NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    arrived bigint NOT NULL,
+    ended bigint NOT NULL,
+    ran_s double precision NOT NULL
+);
+
+COMMENT ON TABLE jobqueue.queue_sample IS 'What ever arrived at and left a queue, read now and then from tally: the difference of two samples is a rate. Swept after minutes.';
+
+CREATE TABLE jobqueue.schema_version (
+    version_num character varying(32) NOT NULL
+);
+
+CREATE TABLE jobqueue.tally (
+    tenant_id integer NOT NULL,
+    queue_id integer NOT NULL,
+    status text NOT NULL,
+    n bigint NOT NULL,
+    entered bigint NOT NULL,
+    ran_s double precision DEFAULT 0 NOT NULL,
+    CONSTRAINT tally_status CHECK ((status = ANY (ARRAY['queued'::text, 'scheduled'::text, 'blocked'::text, 'failed'::text, 'succeeded'::text, 'dlq'::text, 'cancelled'::text, 'expired'::text])))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.5', vacuum_truncate=off);
+
+COMMENT ON TABLE jobqueue.tally IS 'Counts as sums: a row per statement, tenant, queue and status, folded by the reaper. n: how many are there now; entered: how many ever came; ran_s: seconds their runs took. leased and running are counted in lease.';
+
+ALTER TABLE jobqueue.tenant ALTER COLUMN tenant_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME jobqueue.tenant_tenant_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE jobqueue.worker ALTER COLUMN worker_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME jobqueue.worker_worker_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE ONLY jobqueue.api_key
+    ADD CONSTRAINT api_key_pkey PRIMARY KEY (api_key_id);
+
+ALTER TABLE ONLY jobqueue.concurrency_key
+    ADD CONSTRAINT concurrency_key_pkey PRIMARY KEY (key_id);
+
+ALTER TABLE ONLY jobqueue.concurrency_key
+    ADD CONSTRAINT concurrency_key_tenant_id_queue_id_name_key UNIQUE (tenant_id, queue_id, name);
+
+ALTER TABLE ONLY jobqueue.idempotency
+    ADD CONSTRAINT idempotency_pkey PRIMARY KEY (tenant_id, key_hash);
+
+ALTER TABLE ONLY jobqueue.inbox
+    ADD CONSTRAINT inbox_pkey PRIMARY KEY (job_id);
+
+ALTER TABLE ONLY jobqueue.job
+    ADD CONSTRAINT job_pkey PRIMARY KEY (tenant_id, job_id);
+
+ALTER TABLE ONLY jobqueue.job_type
+    ADD CONSTRAINT job_type_name_key UNIQUE (name);
+
+ALTER TABLE ONLY jobqueue.job_type
+    ADD CONSTRAINT job_type_pkey PRIMARY KEY (type_id);
+
+ALTER TABLE ONLY jobqueue.leader
+    ADD CONSTRAINT leader_pkey PRIMARY KEY (role);
+
+ALTER TABLE ONLY jobqueue.lease
+    ADD CONSTRAINT lease_pkey PRIMARY KEY (job_id);
+
+ALTER TABLE ONLY jobqueue.plan
+    ADD CONSTRAINT plan_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY jobqueue.queue
+    ADD CONSTRAINT queue_name_key UNIQUE (name);
+
+ALTER TABLE ONLY jobqueue.queue
+    ADD CONSTRAINT queue_pkey PRIMARY KEY (queue_id);
+
+ALTER TABLE ONLY jobqueue.queue_sample
+    ADD CONSTRAINT queue_sample_pkey PRIMARY KEY (tenant_id, queue_id, at);
+
+ALTER TABLE ONLY jobqueue.schema_version
+    ADD CONSTRAINT schema_version_pkc PRIMARY KEY (version_num);
+
+ALTER TABLE ONLY jobqueue.tenant
+    ADD CONSTRAINT tenant_name_key UNIQUE (name);
+
+ALTER TABLE ONLY jobqueue.tenant
+    ADD CONSTRAINT tenant_pkey PRIMARY KEY (tenant_id);
+
+ALTER TABLE ONLY jobqueue.tenant_queue
+    ADD CONSTRAINT tenant_queue_pkey PRIMARY KEY (tenant_id, queue_id);
+
+ALTER TABLE ONLY jobqueue.worker
+    ADD CONSTRAINT worker_pkey PRIMARY KEY (worker_id);
+
+CREATE INDEX api_key_tenant ON jobqueue.api_key USING btree (tenant_id);
+
+CREATE UNIQUE INDEX blocked_job ON jobqueue.blocked USING btree (tenant_id, job_id);
+
+CREATE UNIQUE INDEX ended_job ON jobqueue.ended USING btree (tenant_id, job_id);
+
+CREATE INDEX ended_status ON jobqueue.ended USING btree (tenant_id, status, job_id);
+
+CREATE INDEX event_job ON ONLY jobqueue.event USING btree (job_id, seq);
+
+CREATE INDEX event_seq_order ON ONLY jobqueue.event USING btree (seq);
+
+CREATE INDEX job_by_type ON ONLY jobqueue.job USING btree (tenant_id, type_id, job_id);
+
+CREATE INDEX lease_key ON jobqueue.lease USING btree (key_id) WHERE (key_id IS NOT NULL);
+
+CREATE INDEX lease_tenant ON jobqueue.lease USING btree (tenant_id, claim_seq);
+
+CREATE INDEX outcome_state ON ONLY jobqueue.outcome USING btree (tenant_id, state, job_id);
+
+CREATE UNIQUE INDEX parked_job ON jobqueue.parked USING btree (tenant_id, job_id);
+
+CREATE INDEX parked_key ON jobqueue.parked USING btree (key_id, priority, sort_at, job_id);
+
+CREATE INDEX parked_start_by ON jobqueue.parked USING btree (start_by) WHERE (start_by IS NOT NULL);
+
+CREATE INDEX ready_claim ON jobqueue.ready USING btree (queue_id, type_id, tenant_id, band, sort_at, job_id);
+
+CREATE UNIQUE INDEX ready_job ON jobqueue.ready USING btree (tenant_id, job_id);
+
+CREATE INDEX ready_key ON jobqueue.ready USING btree (key_id) WHERE (key_id IS NOT NULL);
+
+CREATE INDEX ready_start_by ON jobqueue.ready USING btree (start_by) WHERE (start_by IS NOT NULL);
+
+CREATE INDEX scheduled_due ON jobqueue.scheduled USING btree (run_at);
+
+CREATE UNIQUE INDEX scheduled_job ON jobqueue.scheduled USING btree (tenant_id, job_id);
+
+CREATE INDEX scheduled_start_by ON jobqueue.scheduled USING btree (start_by) WHERE (start_by IS NOT NULL);
+
+CREATE INDEX tally_tenant ON jobqueue.tally USING btree (tenant_id);
+
+CREATE UNIQUE INDEX worker_name ON jobqueue.worker USING btree (COALESCE(tenant_id, 0), name);
