@@ -4,6 +4,7 @@ CREATE SCHEMA jobqueue;
 
 CREATE FUNCTION jobqueue.active_lanes_v1(p_queues integer[], p_types integer[], p_limit integer) RETURNS TABLE(queue_id integer, type_id integer, tenant_id integer, band smallint, weight integer)
     LANGUAGE sql STABLE
+    SET jit TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_sort TO 'off'
     AS $$
@@ -41,6 +42,7 @@ $$;
 
 CREATE FUNCTION jobqueue.cancel_v1(p_tenant_id integer, p_job_id uuid, p_grace_s double precision, OUT verdict text, OUT status text) RETURNS record
     LANGUAGE plpgsql
+    SET jit TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
@@ -104,6 +106,7 @@ END $$;
 
 CREATE FUNCTION jobqueue.claim_v1(p_worker_id integer, p_claim_id uuid, p_lease_s double precision, p_timeout_s integer, p_grace_s double precision, p_tenant_cap integer, p_aging interval, p_tenants integer[], p_takes integer[], p_criticals integer[], p_lows bigint[], p_lane_tenants integer[], p_lane_queues integer[], p_lane_types integer[], p_lane_bands smallint[], p_lane_floors timestamp with time zone[], p_lane_limits integer[]) RETURNS TABLE(job_id uuid, token uuid, tenant_id integer, queue_id integer, type_id integer, band smallint, attempt smallint, attempts_max smallint, crashes smallint, floor timestamp with time zone, low bigint, key_id bigint, timeout_s integer, retry_base_s double precision, tags text[], metadata json, idempotency_key text, correlation_id text, traceparent text, data json)
     LANGUAGE plpgsql
+    SET jit TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     SET enable_hashjoin TO 'off'
@@ -305,6 +308,7 @@ END $_$;
 
 CREATE FUNCTION jobqueue.expire_v1(p_limit integer, p_now timestamp with time zone) RETURNS bigint
     LANGUAGE plpgsql
+    SET jit TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
@@ -409,6 +413,7 @@ END $$;
 
 CREATE FUNCTION jobqueue.heartbeat_v1(p_ids uuid[], p_tokens uuid[], p_started_ago_s double precision[], p_progress double precision[], p_messages text[]) RETURNS TABLE(job_id uuid, token uuid, status text, expires_at timestamp with time zone)
     LANGUAGE plpgsql
+    SET jit TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     SET enable_hashjoin TO 'off'
@@ -518,6 +523,7 @@ CREATE FUNCTION jobqueue.new_id() RETURNS uuid
 
 CREATE FUNCTION jobqueue.oldest_ready_v1(p_tenant_id integer, p_queue_id integer) RETURNS timestamp with time zone
     LANGUAGE sql STABLE
+    SET jit TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_sort TO 'off'
     AS $$
@@ -624,6 +630,7 @@ END $$;
 
 CREATE FUNCTION jobqueue.promote_v1(p_limit integer, p_now timestamp with time zone) RETURNS TABLE(queue_id integer, type_id integer, tenant_id integer, band smallint, jobs bigint)
     LANGUAGE plpgsql
+    SET jit TO 'off'
     SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_column
@@ -651,8 +658,88 @@ BEGIN
   SELECT g.queue_id, g.type_id, g.tenant_id, g.band, count(*) FROM gone g GROUP BY 1, 2, 3, 4;
 END $$;
 
+CREATE FUNCTION jobqueue.read_jobs_v1(p_tenant_id integer, p_job_ids uuid[], p_tenant_cap integer, p_worker_alive_s double precision, p_has_data boolean, p_has_result boolean) RETURNS TABLE(job_id uuid, queue text, job_type text, status text, priority smallint, attempt smallint, max_attempts smallint, progress double precision, progress_message text, waiting_reason text, concurrency_key text, tags text[], metadata json, idempotency_key text, correlation_id text, traceparent text, scheduled_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, lease_owner text, lease_expires_at timestamp with time zone, error json, result_ref text, result json, data json)
+    LANGUAGE plpgsql STABLE
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  SELECT
+    j.job_id,
+    q.name AS queue,
+    y.name AS job_type,
+    x.status,
+    j.priority,
+    coalesce(l.attempt, r.attempt, p.attempt, s.attempt, b.attempt, e.attempt, o.attempt, 0::smallint) AS attempt,
+    j.max_attempts,
+    CASE WHEN x.status = 'succeeded' THEN 100::double precision ELSE l.progress END AS progress,
+    l.progress_message,
+    CASE WHEN x.status <> 'queued' THEN NULL
+      WHEN g.is_paused THEN 'paused'
+      WHEN NOT EXISTS (
+        SELECT
+        FROM jobqueue.worker w
+        WHERE w.last_heartbeat_at > clock_timestamp() - p_worker_alive_s * interval '1 second'
+          AND w.state = 'running' AND (w.tenant_id IS NULL OR w.tenant_id = j.tenant_id)
+          AND y.name = ANY (w.job_types) AND (q.name = ANY (w.queues) OR '*' = ANY (w.queues))) THEN 'no_worker'
+      WHEN p.job_id IS NOT NULL
+        OR (SELECT count(*) FROM jobqueue.lease h WHERE h.tenant_id = p_tenant_id) >= nullif(coalesce(t.max_concurrent, n.max_concurrent, p_tenant_cap), 0)
+        OR (g.max_concurrent > 0
+          AND (SELECT count(*) FROM jobqueue.lease h WHERE h.tenant_id = j.tenant_id AND h.queue_id = j.queue_id) >= g.max_concurrent)
+        THEN 'throttled'
+    END AS waiting_reason,
+    k.name AS concurrency_key,
+    j.tags,
+    j.metadata,
+    j.idempotency_key,
+    j.correlation_id,
+    j.traceparent,
+    coalesce(s.run_at, j.scheduled_at) AS scheduled_at,
+    coalesce(l.started_at, o.started_at) AS started_at,
+    CASE WHEN x.status IN ('succeeded', 'dlq', 'cancelled', 'expired') THEN o.finished_at END AS finished_at,
+    w.name AS lease_owner,
+    l.expires_at AS lease_expires_at,
+    CASE WHEN x.status <> 'succeeded' THEN o.error END AS error,
+    CASE WHEN x.status = 'succeeded' THEN o.result_ref END AS result_ref,
+    CASE WHEN x.status = 'succeeded' AND p_has_result THEN o.result END AS result,
+    CASE WHEN p_has_data THEN j.data END AS data
+  FROM jobqueue.job j
+  JOIN jobqueue.tenant t ON t.tenant_id = j.tenant_id
+  JOIN jobqueue.queue q ON q.queue_id = j.queue_id
+  JOIN jobqueue.job_type y ON y.type_id = j.type_id
+  LEFT JOIN jobqueue.plan n ON n.name = t.plan
+  LEFT JOIN jobqueue.tenant_queue g ON g.tenant_id = j.tenant_id AND g.queue_id = j.queue_id
+  LEFT JOIN jobqueue.concurrency_key k ON k.key_id = j.key_id
+  LEFT JOIN jobqueue.lease l ON l.job_id = j.job_id AND l.tenant_id = j.tenant_id
+  LEFT JOIN jobqueue.worker w ON w.worker_id = l.worker_id
+  LEFT JOIN jobqueue.ready r ON r.tenant_id = j.tenant_id AND r.job_id = j.job_id
+  LEFT JOIN jobqueue.parked p ON p.tenant_id = j.tenant_id AND p.job_id = j.job_id
+  LEFT JOIN jobqueue.scheduled s ON s.tenant_id = j.tenant_id AND s.job_id = j.job_id
+  LEFT JOIN jobqueue.blocked b ON b.tenant_id = j.tenant_id AND b.job_id = j.job_id
+  LEFT JOIN jobqueue.ended e ON e.tenant_id = j.tenant_id AND e.job_id = j.job_id
+  LEFT JOIN jobqueue.inbox i ON i.tenant_id = j.tenant_id AND i.job_id = j.job_id
+  LEFT JOIN LATERAL (
+    SELECT c.attempt, c.started_at, c.finished_at, c.result, c.result_ref, c.error
+    FROM jobqueue.outcome c
+    WHERE c.tenant_id = j.tenant_id AND c.job_id = j.job_id AND c.state IN ('succeeded', 'failed', 'dlq', 'cancelled', 'expired')
+    ORDER BY c.seq DESC
+    LIMIT 1) o ON true
+  CROSS JOIN LATERAL (
+    SELECT CASE
+      WHEN l.job_id IS NOT NULL THEN CASE WHEN l.started_at IS NULL THEN 'leased' ELSE 'running' END
+      WHEN r.job_id IS NOT NULL OR p.job_id IS NOT NULL OR i.job_id IS NOT NULL THEN 'queued'
+      WHEN s.job_id IS NOT NULL THEN CASE s.reason WHEN 'retry' THEN 'failed' ELSE 'scheduled' END
+      WHEN b.job_id IS NOT NULL THEN 'blocked'
+      ELSE coalesce(e.status, 'succeeded') END AS status) x
+  WHERE j.tenant_id = p_tenant_id AND j.job_id = ANY (p_job_ids);
+END $$;
+
 CREATE FUNCTION jobqueue.retry_v1(p_tenant_id integer, p_job_id uuid, p_is_reset boolean, OUT verdict text, OUT status text) RETURNS record
     LANGUAGE plpgsql
+    SET jit TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
@@ -727,7 +814,7 @@ CREATE TABLE jobqueue.tenant_queue (
     max_attempts smallint,
     retry_base_s double precision,
     rate_tokens double precision DEFAULT 0 NOT NULL,
-    rated_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    rated_at timestamp with time zone DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone NOT NULL,
     CONSTRAINT tenant_queue_concurrency CHECK (((max_concurrent >= 0) AND (key_max_concurrent >= 1))),
     CONSTRAINT tenant_queue_limits CHECK (((rate_per_second > (0)::double precision) AND (max_attempts >= 1) AND (retry_base_s >= (0)::double precision)))
 );
@@ -751,6 +838,7 @@ END $$;
 
 CREATE FUNCTION jobqueue.settle_v1(p_is_reaper boolean, p_ids uuid[], p_tokens uuid[], p_kinds text[], p_nexts text[], p_attempts smallint[], p_crashes smallint[], p_delays_s double precision[], p_ran_s double precision[], p_results json[], p_refs text[], p_errors json[], p_key_ids bigint[]) RETURNS TABLE(job_id uuid, token uuid, status text, next_status text)
     LANGUAGE plpgsql
+    SET jit TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     SET enable_hashjoin TO 'off'
@@ -939,6 +1027,7 @@ END $$;
 
 CREATE FUNCTION jobqueue.unpark_v1(p_key_ids bigint[]) RETURNS bigint
     LANGUAGE sql
+    SET jit TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
     AS $$
@@ -1510,6 +1599,8 @@ ALTER TABLE ONLY jobqueue.worker
 CREATE INDEX api_key_tenant ON jobqueue.api_key USING btree (tenant_id);
 
 CREATE UNIQUE INDEX blocked_job ON jobqueue.blocked USING btree (tenant_id, job_id);
+
+CREATE INDEX blocked_start_by ON jobqueue.blocked USING btree (start_by) WHERE (start_by IS NOT NULL);
 
 CREATE UNIQUE INDEX ended_job ON jobqueue.ended USING btree (tenant_id, job_id);
 

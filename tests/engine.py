@@ -28,7 +28,7 @@ from jobqueue.operations.submit import SubmitDefaults, Submitter
 from jobqueue.store.pool import Database
 
 TERMS: Final = LeaseTerms(
-    lease_s=0.25,  # shorter than any test server has been up, or recovery would spare the lease
+    lease_s=0.1,  # shorter than any test server has been up, or recovery would spare the lease
     timeout_s=3600,
     cancel_grace_s=30.0,
     tenant_cap=0,

@@ -56,7 +56,7 @@ CREATE TABLE jobqueue.tenant_queue (
   max_attempts SMALLINT,
   retry_base_s DOUBLE PRECISION,
   rate_tokens DOUBLE PRECISION DEFAULT 0 NOT NULL,
-  rated_at TIMESTAMP WITH TIME ZONE DEFAULT '-infinity' NOT NULL,
+  rated_at TIMESTAMP WITH TIME ZONE DEFAULT 'epoch' NOT NULL,
   CONSTRAINT tenant_queue_pkey PRIMARY KEY (tenant_id, queue_id),
   CONSTRAINT tenant_queue_concurrency CHECK (max_concurrent >= 0 AND key_max_concurrent >= 1),
   CONSTRAINT tenant_queue_limits CHECK (rate_per_second > 0 AND max_attempts >= 1 AND retry_base_s >= 0)
@@ -237,6 +237,8 @@ CREATE TABLE jobqueue.blocked (
 COMMENT ON TABLE jobqueue.blocked IS 'Jobs that wait for other jobs; waits_for counts those not done.';
 
 CREATE UNIQUE INDEX blocked_job ON jobqueue.blocked (tenant_id, job_id);
+
+CREATE INDEX blocked_start_by ON jobqueue.blocked (start_by) WHERE start_by IS NOT NULL;
 
 CREATE TABLE jobqueue.ended (
   sort_at TIMESTAMP WITH TIME ZONE NOT NULL,

@@ -10,11 +10,10 @@ from typing import Any, Final
 import orjson
 
 from jobqueue.api.shapes import PRIORITY_NUMBERS, job_object
-from jobqueue.domain.errors import InvalidFields
 from jobqueue.domain.job import JobView
 from jobqueue.domain.job_filter import JobFilter
 from jobqueue.domain.lifecycle import Status
-from jobqueue.protocol.filters import JobsFilter
+from jobqueue.protocol.filters import DlqFilter, JobsFilter
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
@@ -34,12 +33,9 @@ def to_domain(asked: JobsFilter) -> JobFilter:
     )
 
 
-def to_dlq(asked: JobsFilter) -> JobFilter:
-    """Turn a filter over the dead letter queue into the domain's. Raises InvalidFields when it names another status."""
-    job_filter = to_domain(asked)
-    if job_filter.statuses not in ((), (Status.DLQ,)):
-        raise InvalidFields([("/filter/status", "only dlq jobs can be replayed; leave the status out, or say dlq")])
-    return replace(job_filter, statuses=(Status.DLQ,))
+def to_dlq(asked: DlqFilter) -> JobFilter:
+    """Turn a filter over the dead letter queue into the domain's."""
+    return replace(to_domain(asked), statuses=(Status.DLQ,))
 
 
 def listed_object(view: JobView) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from jobqueue.api.links import add_links
 from jobqueue.api.problems import PROBLEMS
 from jobqueue.domain import errors
 from jobqueue.domain.errors import JobQueueError
@@ -83,7 +84,21 @@ def build_document(app: FastAPI) -> dict[str, Any]:
     components = document.setdefault("components", {})
     components["schemas"] = {**components.get("schemas", {}), **definitions["$defs"]}
     components["securitySchemes"] = {"bearer": BEARER}
+    for item in document["paths"].values():
+        for call in item.values():
+            _take_nulls_out(call.get("parameters", []))
+    add_links(document)
     return document
+
+
+def _take_nulls_out(parameters: list[dict[str, Any]]) -> None:
+    """A parameter that may be left out has null as its default in Python; nobody can send it."""
+    for parameter in parameters:
+        schema = parameter["schema"]
+        kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+        if len(kinds) == 1:
+            del schema["anyOf"]
+            schema.update(kinds[0])
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Path, Query
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from jobqueue.domain.access import Principal
@@ -22,6 +23,8 @@ from jobqueue.operations.jobs import Caller
 UUID_TEXT: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 ID_BYTES, SEAL_BYTES = 16, 8
 CURSOR_CHARACTERS_MAX: Final = 200
+NO_IDS: Final = frozenset({"stats", "cancel"})
+"""Paths of their own beside /v1/jobs/{job_id}, which takes their other methods."""
 WAIT_S_MAX: Final = 30
 
 JobId = Annotated[str, Path(json_schema_extra={"format": "uuid"})]
@@ -38,8 +41,10 @@ def caller_of(principal: Principal) -> Caller:
 
 
 def read_id(text: str) -> UUID:
-    """Read a job's id. Raises NotFound: no job has a malformed one."""
+    """Read a job's id. Raises NotFound: no job has a malformed one; HTTPException where the path is a call of its own."""
     if UUID_TEXT.fullmatch(text) is None:
+        if text in NO_IDS:
+            raise HTTPException(405)
         raise NotFound("there is no such job")
     return UUID(text)
 

@@ -16,7 +16,7 @@ DOCUMENTED: Final[dict[str, Any]] = {
     "name": HEADER,
     "in": "header",
     "required": False,
-    "schema": {"type": "string", "maxLength": 255, "pattern": "^[ -~]*$"},
+    "schema": {"type": "string"},
     "example": "wait=10",
     "description": f"`wait=N`: answer when the job has ended, after N seconds at the most (not over {WAIT_S_MAX}).",
 }

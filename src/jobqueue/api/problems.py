@@ -126,12 +126,11 @@ def answer_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _methods_at(request: Request) -> set[str]:
-    """All methods of a path; the framework names those of the first route only."""
-    found: set[str] = set()
-    for route in request.app.router.routes:
-        if route.path_regex.match(request.scope["path"]):
-            found |= route.methods
-    return found
+    """All methods of a path; the framework names those of the first route only. A path of its own goes before a template it also fits."""
+    path = request.scope["path"]
+    routes = [route for route in request.app.router.routes if route.path_regex.match(path)]
+    own = [route for route in routes if route.path == path]
+    return {method for route in own or routes for method in route.methods}
 
 
 def not_ready(request_id: str, detail: str, **more: Any) -> Response:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from jobqueue.domain.job import ATTEMPTS_MAX, CORRELATION_ID, TAG_CHARACTERS_MAX
+from jobqueue.domain.job import CORRELATION_ID, TAG_CHARACTERS_MAX
 from jobqueue.domain.job_filter import BULK_MAX
-from jobqueue.protocol.jobs import JobType, Priority, QueueName, Status, WaitingReason
-from jobqueue.protocol.wire import Answered, Asked, Json, Moment
+from jobqueue.protocol.jobs import Attempts, JobType, Priority, QueueName, Status, WaitingReason
+from jobqueue.protocol.wire import Answered, Asked, Json, Moment, Whole
 
 VALUES_MAX: Final = 50
 """Values of one kind a filter takes."""
@@ -61,10 +61,16 @@ class JobsFilter(Asked):
     created_before: Moment | None = Field(default=None, description="Before this moment.")
 
 
+class DlqFilter(JobsFilter):
+    """Which jobs of the dead letter queue."""
+
+    status: Several[Literal["dlq"]] = Field(default_factory=list, description="Need not be said.")  # type: ignore[assignment]  # narrower
+
+
 class BulkRequest(Asked):
     """What bulk calls share."""
 
-    limit: int = Field(default=BULK_MAX, ge=1, le=BULK_MAX, description="The newest so many.")
+    limit: Annotated[int, Field(ge=1, le=BULK_MAX), Whole] = Field(default=BULK_MAX, description="The newest so many.")
     dry_run: bool = Field(default=False, description="Only count them.")
 
 
@@ -77,7 +83,7 @@ class CancelRequest(BulkRequest):
 class ReplayRequest(BulkRequest):
     """Which jobs of the dead letter queue to send back to their queues, their attempts reset."""
 
-    filter: JobsFilter = Field(default_factory=JobsFilter, description="Its status can only be `dlq`, which need not be said.")
+    filter: DlqFilter = Field(default_factory=DlqFilter, description="None: all of it.")
 
 
 class BulkCount(Answered):
@@ -93,7 +99,7 @@ class JobPatch(Asked):
 
     priority: Priority = "normal"
     scheduled_at: Moment | None = Field(default=None, description="Null or a time in the past is now.")
-    max_attempts: int = Field(default=1, ge=1, le=ATTEMPTS_MAX, description="More than the job has used.")
+    max_attempts: Attempts = Field(default=1, description="More than the job has used.")
 
 
 class ForceSuccess(Asked):

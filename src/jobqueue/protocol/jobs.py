@@ -19,7 +19,7 @@ from jobqueue.domain.job import (
     TAGS_MAX,
     TIMEOUT_S_MAX,
 )
-from jobqueue.protocol.wire import POINTER, Answered, Asked, Json, Moment
+from jobqueue.protocol.wire import POINTER, Answered, Asked, Json, Moment, Whole
 
 Status = Literal["scheduled", "blocked", "queued", "leased", "running", "failed", "succeeded", "cancelled", "expired", "dlq"]
 Priority = Literal["critical", "high", "normal", "low"]
@@ -27,6 +27,7 @@ WaitingReason = Literal["paused", "no_worker", "throttled"]
 
 JobType = Annotated[str, StringConstraints(pattern=f"^{JOB_TYPE.pattern}$")]
 QueueName = Annotated[str, StringConstraints(pattern=f"^{QUEUE_NAME.pattern}$")]
+Attempts = Annotated[int, Field(ge=1, le=ATTEMPTS_MAX), Whole]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=TAG_CHARACTERS_MAX)]
 
 TWO_TIMES: Final = "scheduled_at and delay_seconds exclude each other"
@@ -45,10 +46,10 @@ class JobRequest(Asked):
     payload: Payload
     queue: QueueName = "default"
     priority: Priority = "normal"
-    max_attempts: int | None = Field(default=None, ge=1, le=ATTEMPTS_MAX, description="The queue's or the server's default, 3 unless set.")
+    max_attempts: Attempts | None = Field(default=None, description="The queue's or the server's default, 3 unless set.")
     scheduled_at: Moment | None = Field(default=None, description="A time in the past is now.")
     delay_seconds: float | None = Field(default=None, ge=0, le=DELAY_S_MAX)
-    timeout_seconds: int | None = Field(default=None, ge=1, le=TIMEOUT_S_MAX)
+    timeout_seconds: Annotated[int, Field(ge=1, le=TIMEOUT_S_MAX), Whole] | None = None
     expires_in_seconds: float | None = Field(default=None, gt=0, le=DELAY_S_MAX, description="Not started by then, it never is.")
     concurrency_key: Annotated[str, StringConstraints(min_length=1, max_length=CONCURRENCY_KEY_CHARACTERS_MAX)] | None = None
     tags: list[Tag] = Field(default_factory=list, max_length=TAGS_MAX)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from jobqueue.domain.job import ATTEMPTS_MAX, DELAY_S_MAX
-from jobqueue.protocol.wire import Answered, Asked
+from jobqueue.domain.job import DELAY_S_MAX
+from jobqueue.protocol.jobs import Attempts
+from jobqueue.protocol.wire import Answered, Asked, Whole
 
 CONCURRENCY_MAX: Final = 1_000_000
 RATE_MIN, RATE_MAX = 0.001, 1_000_000.0
@@ -29,17 +30,19 @@ class Queue(Answered):
 class QueueChange(Asked):
     """Settings to change; what is left out stays, null is the default."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
     paused: bool | None = Field(default=None, description="While true no job is claimed; those that run go on.")
-    max_concurrent: int | None = Field(
-        default=None, ge=0, le=CONCURRENCY_MAX, description="Jobs leased and running at once; null or 0: no limit of the queue's own."
+    max_concurrent: Annotated[int, Field(ge=0, le=CONCURRENCY_MAX), Whole] | None = Field(
+        default=None, description="Jobs leased and running at once; null or 0: no limit of the queue's own."
     )
-    key_max_concurrent: int | None = Field(
-        default=None, ge=1, le=CONCURRENCY_MAX, description="The same of one concurrency key, 1 unless set."
+    key_max_concurrent: Annotated[int, Field(ge=1, le=CONCURRENCY_MAX), Whole] | None = Field(
+        default=None, description="The same of one concurrency key, 1 unless set."
     )
     rate_per_second: float | None = Field(
         default=None, ge=RATE_MIN, le=RATE_MAX, description="Starts a second; a second's worth may start at once."
     )
-    max_attempts: int | None = Field(default=None, ge=1, le=ATTEMPTS_MAX, description="Of jobs submitted from now on that do not say.")
+    max_attempts: Attempts | None = Field(default=None, description="Of jobs submitted from now on that do not say.")
     retry_base_seconds: float | None = Field(
         default=None, ge=0, le=DELAY_S_MAX, description="The first wait after a failure, before jitter."
     )

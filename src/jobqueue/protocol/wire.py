@@ -40,6 +40,12 @@ def read_moment(value: Any) -> Any:
         raise ValueError("is out of range") from error
 
 
+def read_whole(value: Any) -> Any:
+    """Read a number without a fraction as the integer it is in JSON, 3.0 as 3; leave everything else to the type."""
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+Whole = BeforeValidator(read_whole)
 Moment = Annotated[datetime, BeforeValidator(read_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 Json = Annotated[Any, Field(description="Any JSON value.")]
 

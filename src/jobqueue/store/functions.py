@@ -26,6 +26,7 @@ FUNCTIONS: Final = (
     "patch_v1",
     "force_success_v1",
     "set_queue_v1",
+    "read_jobs_v1",
     "oldest_ready_v1",
     "lost_v1",
     "promote_v1",

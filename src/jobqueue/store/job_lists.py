@@ -25,7 +25,7 @@ from jobqueue.store.statements import Statement
 from jobqueue.store.tables import blocked, ended, inbox, job, lease, outcome, parked, ready, scheduled
 
 DIALECT: Final = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
-JOINED_ROWS_MAX: Final = 3_000
+JOINED_ROWS_MAX: Final = 2_000
 """Rows read where each needs a look into another table; keeps a page of a rare match under 20 ms."""
 FILTERED: Final = ("queue_id", "type_id", "priority", "tags", "correlation_id")
 """Columns of job that filters ask for; place tables carry the first three too."""

@@ -119,7 +119,7 @@ tenant_queue = Table(
     Column("max_attempts", SmallInteger),
     Column("retry_base_s", Double),
     Column("rate_tokens", Double, nullable=False, server_default=text("0")),
-    Column("rated_at", Moment, nullable=False, server_default=text("'-infinity'")),
+    Column("rated_at", Moment, nullable=False, server_default=text("'epoch'")),
     PrimaryKeyConstraint("tenant_id", "queue_id"),
     CheckConstraint("max_concurrent >= 0 AND key_max_concurrent >= 1", name="concurrency"),
     CheckConstraint("rate_per_second > 0 AND max_attempts >= 1 AND retry_base_s >= 0", name="limits"),
@@ -255,6 +255,7 @@ blocked = _place(
     comment="Jobs that wait for other jobs; waits_for counts those not done.",
 )
 Index("blocked_job", blocked.c.tenant_id, blocked.c.job_id, unique=True)
+Index("blocked_start_by", blocked.c.start_by, postgresql_where=blocked.c.start_by.isnot(None))
 
 ended = _place(
     "ended",

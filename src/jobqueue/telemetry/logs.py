@@ -47,8 +47,10 @@ def configure_logs(level: Level = "info", form: Format | None = None, stream: Te
     """
     out = stream if stream is not None else sys.stderr
     chosen = form or ("console" if out.isatty() else "json")
-    render: Processor = render_json if chosen == "json" else structlog.dev.ConsoleRenderer(
-        colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
+    render: Processor = (
+        render_json
+        if chosen == "json"
+        else structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
     prepare: list[Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -8,16 +8,18 @@ import contextlib
 import os
 import random
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from jobqueue.domain.errors import JobQueueError, Unavailable
 from jobqueue.domain.lease import Lease
 from jobqueue.domain.outcome import OutcomeKind
 from jobqueue.operations import jobs, leases, upkeep
 from jobqueue.operations.jobs import Caller
-from tests.engine import UP_S, Engine, outcome, request
+from tests.engine import UP_S, Engine, open_engine, outcome, request
 
 JOBS = 3_000
 TENANT_CAP, QUEUE_CAP, KEY_CAP = 7, 4, 2
@@ -161,6 +163,13 @@ async def drain(engine: Engine) -> None:
         idle = 0 if found else idle + 1
         if not found:
             claimer.forget()
+
+
+@pytest_asyncio.fixture
+async def engine(database: str) -> AsyncIterator[Engine]:
+    """On a database of its own: whoever is killed leaves nothing behind for others."""
+    async with open_engine(database, size=8) as engine:
+        yield engine
 
 
 @pytest.mark.slow

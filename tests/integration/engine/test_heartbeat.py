@@ -79,8 +79,11 @@ async def test_success_shows_all_progress(engine: Engine, acme: Caller) -> None:
 async def test_wrong_token_and_ended_job_are_lost(engine: Engine, acme: Caller) -> None:
     await engine.submit(acme)
     lease = await engine.claim_one()
-    wrong = Beat(lease.job_id, any_id())
+    before = await engine.row("lease", lease.job_id)
+    wrong = Beat(lease.job_id, any_id(), 0.0, 50.0)
     assert await leases.heartbeat(engine.db, [wrong]) == [BeatStatus.LOST]
+    assert await engine.row("lease", lease.job_id) == before
+    assert await engine.history(acme, lease.job_id) == ["submitted"]
     await engine.settle(lease)
     assert await engine.beat(lease) is BeatStatus.LOST
 

@@ -276,6 +276,22 @@ async def test_retry_under_way_makes_the_drop_wait_for_the_next_time(engine: Eng
     await engine.check_counts()
 
 
+async def test_retry_that_commits_while_the_drop_waits_for_it_keeps_the_week(engine: Engine, acme: Caller) -> None:
+    job_id = await engine.dlq(acme)
+    week = await week_of(engine, job_id)
+    other = await engine.connect()
+    transaction = other.transaction()
+    await transaction.start()
+    await other.fetch("SELECT * FROM jobqueue.retry_v1($1, $2, true)", acme.tenant_id, job_id)
+    async with asyncio.TaskGroup() as group:
+        dropping = group.create_task(drop(engine))
+        await until_somebody_waits(engine.raw, on=other.get_server_pid())
+        await transaction.commit()
+    other.terminate()
+    assert week not in dropping.result()
+    assert await engine.status(acme, job_id) is S.QUEUED
+
+
 async def test_retry_that_waits_for_the_drop_finds_nothing(engine: Engine, acme: Caller) -> None:
     job_id = await engine.dlq(acme)
     other = await engine.connect()

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -8,13 +9,14 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from jobqueue.api.filters import to_dlq, to_domain
-from jobqueue.api.parameters import WAIT_S_MAX, read_cursor, read_name_cursor, write_cursor, write_name_cursor
+from jobqueue.api.parameters import NO_IDS, WAIT_S_MAX, read_cursor, read_name_cursor, write_cursor, write_name_cursor
 from jobqueue.api.prefer import read_wait
 from jobqueue.domain.errors import CursorInvalid, InvalidFields
 from jobqueue.domain.job_filter import JobFilter
 from jobqueue.domain.lifecycle import Status
 from jobqueue.protocol import wire
 from jobqueue.protocol.filters import CancelRequest, JobsFilter, ReplayRequest
+from tests.unit.api.application import client_of, make_app
 
 SOME = JobFilter(statuses=(Status.DLQ,), queues=("a",))
 
@@ -131,5 +133,18 @@ def test_a_replay_is_about_dlq_jobs(status: Any) -> None:
 @pytest.mark.parametrize("status", ["failed", ["dlq", "failed"]])
 def test_a_replay_of_another_status_is_refused(status: Any) -> None:
     with pytest.raises(InvalidFields) as caught:
-        to_dlq(wire.read(ReplayRequest, {"filter": {"status": status}}).filter)
-    assert caught.value.fields[0][0] == "/filter/status"
+        wire.read(ReplayRequest, {"filter": {"status": status}})
+    assert caught.value.fields[0][0].startswith("/filter/status")
+
+
+def test_what_is_no_id_are_the_calls_beside_the_template() -> None:
+    beside = {route.path.removeprefix("/v1/jobs/") for route in make_app().router.routes if re.fullmatch("/v1/jobs/[a-z]+", route.path)}
+    assert beside == NO_IDS
+
+
+@pytest.mark.parametrize(("path", "allow"), [("/v1/jobs/stats", "GET"), ("/v1/jobs/cancel", "POST")])
+async def test_a_call_beside_the_template_names_its_own_methods(path: str, allow: str) -> None:
+    async with client_of(make_app()) as client:
+        for method in ("DELETE", "PATCH", "PUT", "OPTIONS"):
+            answer = await client.request(method, path)
+            assert (answer.status_code, answer.headers["allow"], answer.json()["code"]) == (405, allow, "method_not_allowed")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from jobqueue.api.authorize import MetricsReader, open_to_all
 from jobqueue.api.bodies import json_response
@@ -32,10 +32,10 @@ def build(services: ApiServices) -> APIRouter:
     add("/healthz/live", routes.live, "The process answers.")
     add("/healthz/ready", routes.ready, "It can do its work; 503 when not.")
     if services.limits.is_metrics_open:
-        add("/metrics", routes.all_metrics, "All series, as Prometheus text.")
+        add("/metrics", routes.all_metrics, "All series, as Prometheus text.", response_class=PlainTextResponse)
     else:
         said = documented({200: ("`operator`: all series; `metrics:read`: those of the own tenant. Prometheus text.", None)})
-        router.add_api_route("/metrics", routes.own_metrics, methods=["GET"], **said)
+        router.add_api_route("/metrics", routes.own_metrics, methods=["GET"], response_class=PlainTextResponse, **said)
     return router
 
 

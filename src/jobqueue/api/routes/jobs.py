@@ -22,7 +22,7 @@ from jobqueue.api.services import ApiServices
 from jobqueue.api.shapes import event_object, fresh_view, job_object, result_object, stats_object, to_domain
 from jobqueue.domain import errors
 from jobqueue.domain.access import Principal
-from jobqueue.domain.errors import InvalidFields, NotFound
+from jobqueue.domain.errors import CursorInvalid, NotFound
 from jobqueue.domain.job import PRIORITIES, JobView
 from jobqueue.domain.lifecycle import FINAL, Status
 from jobqueue.operations import jobs as operations
@@ -60,14 +60,16 @@ def build(services: ApiServices) -> APIRouter:
         202: ("With `Prefer: wait`: the job, which has not ended in that time.", shapes.Job),
     }
     submit = documented(submitted, *submit_errors, body=shapes.JobRequest, headers=(KEY_HEADER, PREFER_HEADER))
-    add("/v1/jobs", "POST", routes.submit, **submit)
-    add("/v1/jobs/stats", "GET", routes.stats, **documented({200: ("The counts.", shapes.JobStats)}))
-    add(ONE_JOB, "GET", routes.get, **documented({200: ("The job.", shapes.Job)}, NotFound))
-    add(ONE_JOB + "/events", "GET", routes.events, **documented({200: ("A page of its history.", shapes.EventsPage)}, NotFound))
+    add("/v1/jobs", "POST", routes.submit, operation_id="submit_job", **submit)
+    add("/v1/jobs/stats", "GET", routes.stats, operation_id="get_job_stats", **documented({200: ("The counts.", shapes.JobStats)}))
+    add(ONE_JOB, "GET", routes.get, operation_id="get_job", **documented({200: ("The job.", shapes.Job)}, NotFound))
+    history = documented({200: ("A page of its history.", shapes.EventsPage)}, NotFound, CursorInvalid)
+    add(ONE_JOB + "/events", "GET", routes.events, operation_id="list_job_events", **history)
     add(
         ONE_JOB + "/result",
         "GET",
         routes.result,
+        operation_id="get_job_result",
         **documented({200: ("How it ended.", shapes.JobResult)}, NotFound, errors.NotFinished),
     )
     cancelled = {200: ("It is cancelled.", shapes.Job), 202: ("It runs; its worker has been asked.", shapes.Job)}
@@ -80,7 +82,7 @@ def build(services: ApiServices) -> APIRouter:
         body=shapes.RetryRequest,
         is_body_needed=False,
     )
-    add(ONE_JOB + "/retry", "POST", routes.retry, **retried)
+    add(ONE_JOB + "/retry", "POST", routes.retry, operation_id="retry_job", **retried)
     return router
 
 
@@ -170,9 +172,9 @@ class JobRoutes:
 
 
 def read_cursor(text: str | None) -> int:
-    """Read where a page of events starts. Raises InvalidFields."""
+    """Read where a page of events starts. Raises CursorInvalid."""
     if text is None:
         return 0
     if CURSOR.fullmatch(text) is None:
-        raise InvalidFields([("/query/cursor", "must be a next_cursor of this list")])
+        raise CursorInvalid("the cursor is not one of this list")
     return int(text)

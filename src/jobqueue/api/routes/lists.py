@@ -14,7 +14,7 @@ from jobqueue.api.filters import listed_object, to_dlq, to_domain
 from jobqueue.api.openapi import documented
 from jobqueue.api.parameters import PAGE_SIZE, Cursor, PageSize, caller_of, page_links, read_cursor, write_cursor
 from jobqueue.api.services import ApiServices
-from jobqueue.domain.errors import CursorInvalid, InvalidFields, PageTooDeep
+from jobqueue.domain.errors import CursorInvalid, PageTooDeep
 from jobqueue.domain.job_filter import SCANNED_ROWS_MAX
 from jobqueue.operations import job_lists
 from jobqueue.protocol import filters as shapes
@@ -82,7 +82,7 @@ class ListRoutes:
         )
         job_filter = to_domain(asked)
         if page is not None and cursor is not None:
-            raise InvalidFields([("/query/page", "page and cursor exclude each other")])
+            raise CursorInvalid("page and cursor exclude each other: a cursor knows its place")
         found = await job_lists.page(
             self._db,
             caller_of(caller),

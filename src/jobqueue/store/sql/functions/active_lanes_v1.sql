@@ -4,7 +4,7 @@
 -- It starts at (queue, type), so rows of types the worker does not take are never walked. Called about once a second by a claimer.
 CREATE FUNCTION jobqueue.active_lanes_v1(p_queues int[], p_types int[], p_limit int)
 RETURNS TABLE (queue_id int, type_id int, tenant_id int, band smallint, weight int)
-LANGUAGE sql STABLE SET enable_seqscan = off SET enable_sort = off AS $$
+LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off SET enable_sort = off AS $$
   WITH RECURSIVE
   seen(qid) AS (
     (SELECT r.queue_id FROM jobqueue.ready r WHERE p_queues IS NULL ORDER BY r.queue_id LIMIT 1)

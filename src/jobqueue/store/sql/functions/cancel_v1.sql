@@ -5,7 +5,7 @@
 -- locks:   one place row or one lease row
 -- A job that moves while we wait is found in its new place by the next round's snapshot.
 CREATE FUNCTION jobqueue.cancel_v1(p_tenant_id int, p_job_id uuid, p_grace_s double precision, OUT verdict text, OUT status text)
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql VOLATILE SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 BEGIN
   FOR round IN 1 .. 5 LOOP
     WITH

@@ -11,6 +11,7 @@
 -- the rest of the others), so a small limit shortens a batch but never breaks the order; the claimer widens the lanes that were cut.
 -- Virtual time (sort_at + priority * p_aging) is applied here, not stored: within one band sort_at rises with the clock, so a floor never
 -- hides a late better row. Planner settings are fixed: plans must not depend on statistics of an idle queue.
+-- jit is off in each function with such settings: before Postgres 18 a forbidden node's cost would have its plan compiled at each call.
 CREATE FUNCTION jobqueue.claim_v1(
   p_worker_id int, p_claim_id uuid, p_lease_s double precision, p_timeout_s int, p_grace_s double precision, p_tenant_cap int, p_aging interval,
   p_tenants int[], p_takes int[], p_criticals int[], p_lows bigint[],
@@ -20,7 +21,7 @@ RETURNS TABLE (
   floor timestamptz, low bigint, key_id bigint, timeout_s int, retry_base_s double precision, tags text[], metadata json,
   idempotency_key text, correlation_id text, traceparent text, data json)
 LANGUAGE plpgsql VOLATILE
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE

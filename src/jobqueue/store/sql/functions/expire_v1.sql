@@ -3,7 +3,7 @@
 -- locks:   place rows SKIP LOCKED; indexes *_start_by
 -- tenant:  all, periodic
 CREATE FUNCTION jobqueue.expire_v1(p_limit int, p_now timestamptz) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql VOLATILE SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   v_now timestamptz := coalesce(p_now, clock_timestamp());
   v_n bigint;

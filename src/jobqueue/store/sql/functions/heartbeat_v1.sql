@@ -8,7 +8,7 @@ CREATE FUNCTION jobqueue.heartbeat_v1(
   p_ids uuid[], p_tokens uuid[], p_started_ago_s double precision[], p_progress double precision[], p_messages text[])
 RETURNS TABLE (job_id uuid, token uuid, status text, expires_at timestamptz)
 LANGUAGE plpgsql VOLATILE
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN

@@ -4,7 +4,7 @@
 -- tenant:  all, periodic
 CREATE FUNCTION jobqueue.promote_v1(p_limit int, p_now timestamptz)
 RETURNS TABLE (queue_id int, type_id int, tenant_id int, band smallint, jobs bigint)
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE SET jit = off SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
   RETURN QUERY

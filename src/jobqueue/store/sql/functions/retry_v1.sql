@@ -4,7 +4,7 @@
 -- answer:  queued; wrong_state; exhausted; unknown. status: what the job is now
 -- locks:   the job's own row, then its place row or, of a success, its outcome: of two retries one finds it
 CREATE FUNCTION jobqueue.retry_v1(p_tenant_id int, p_job_id uuid, p_is_reset boolean, OUT verdict text, OUT status text)
-LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql VOLATILE SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   v_attempts_max int;
 BEGIN

@@ -11,7 +11,7 @@ CREATE FUNCTION jobqueue.settle_v1(
   p_delays_s double precision[], p_ran_s double precision[], p_results json[], p_refs text[], p_errors json[], p_key_ids bigint[])
 RETURNS TABLE (job_id uuid, token uuid, status text, next_status text)
 LANGUAGE plpgsql VOLATILE
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE

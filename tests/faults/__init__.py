@@ -1,0 +1,1 @@
+"""What the promises are worth when processes, connections and servers die."""
