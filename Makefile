@@ -43,6 +43,14 @@ test: $(DEV_STAMP) ## Run the test suite; the engine's tests also on Postgres 15
 test-fast: $(DEV_STAMP) ## Run the tests that need no database, in some seconds
 	@$(BIN)/python -m pytest -m "not database and not slow" $(ARGS)
 
+.PHONY: test-schema
+test-schema: $(DEV_STAMP) ## Run schemathesis over the OpenAPI document: 200 examples an operation against real processes, some 15 minutes
+	@$(BIN)/python -m tests.schema.run $(ARGS)
+
+.PHONY: test-storm
+test-storm: $(DEV_STAMP) ## Run the idempotency storm: 32 clients, 50 keys a round, two API processes killed at random
+	@$(BIN)/python -m tests.faults.idempotency_storm $(ARGS)
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types and the floors of the house
 	$(BIN)/ruff check .

@@ -6,9 +6,9 @@ from typing import Any
 
 import schemathesis
 
+from jobqueue.protocol.json_walk import INTEGER_MAX, INTEGER_MIN
+
 HEADER = "Idempotency-Key"
-
-
 WAIT_S_MAX = 1
 
 
@@ -21,8 +21,30 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     wait = (case.query or {}).get("wait")
     if str(wait).isdecimal() and WAIT_S_MAX < int(wait) <= 30:
         case.query["wait"] = WAIT_S_MAX
+    if _lacks_credential(case):
+        return  # touching its headers would put the credential back, and the check would blame the API for accepting it
     if re.match("wait *=", str((case.headers or {}).get("Prefer"))):
         case.headers["Prefer"] = f"wait={WAIT_S_MAX}"
     key = (case.headers or {}).get(HEADER)
     if isinstance(key, str) and key.isascii() and key.isprintable() and key.strip():
         case.headers[HEADER] = f"{uuid.uuid4()}-{key.strip().strip(chr(34))}"[:255]
+
+
+@schemathesis.hook
+def filter_body(context: Any, body: Any) -> bool:
+    """Leave out integers beyond 64 bits, which are refused anywhere in a body: a schema cannot say so of free-form JSON."""
+    return not _has_large_integers(body)
+
+
+def _has_large_integers(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_large_integers, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_large_integers, value))
+    return isinstance(value, int) and not INTEGER_MIN <= value <= INTEGER_MAX
+
+
+def _lacks_credential(case: Any) -> bool:
+    """Whether the case is the one that leaves the credential out."""
+    what = getattr(getattr(getattr(case, "meta", None), "phase", None), "data", None)
+    return str(getattr(what, "parameter", None)).lower() == "authorization"

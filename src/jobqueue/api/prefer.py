@@ -17,7 +17,7 @@ DOCUMENTED: Final[dict[str, Any]] = {
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "example": "wait=10",
+    "example": "wait=1",
     "description": f"`wait=N`: answer when the job has ended, after N seconds at the most (not over {WAIT_S_MAX}).",
 }
 

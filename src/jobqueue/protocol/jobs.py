@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from jobqueue.domain.job import (
@@ -31,17 +31,24 @@ Attempts = Annotated[int, Field(ge=1, le=ATTEMPTS_MAX), Whole]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=TAG_CHARACTERS_MAX)]
 
 TWO_TIMES: Final = "scheduled_at and delay_seconds exclude each other"
+FREE_FORM: Final = "Integers within 64 bits, no U+0000, no key twice, nested at most 64 deep with all around it."
+BOTH_TIMES: Final[dict[str, Any]] = {
+    "required": ["scheduled_at", "delay_seconds"],
+    "properties": {"scheduled_at": {"type": "string"}, "delay_seconds": {"type": "number"}},
+}
 
 
 class Payload(Asked):
     """What to run, and on what."""
 
     job_type: JobType
-    data: dict[str, Any] = Field(default_factory=dict, description="At most 256 KiB as compact JSON.")
+    data: dict[str, Any] = Field(default_factory=dict, description=f"At most 256 KiB as compact JSON. {FREE_FORM}")
 
 
 class JobRequest(Asked):
     """A job as it is asked for. Null means the default everywhere."""
+
+    model_config = ConfigDict(json_schema_extra={"not": BOTH_TIMES})
 
     payload: Payload
     queue: QueueName = "default"
@@ -53,7 +60,7 @@ class JobRequest(Asked):
     expires_in_seconds: float | None = Field(default=None, gt=0, le=DELAY_S_MAX, description="Not started by then, it never is.")
     concurrency_key: Annotated[str, StringConstraints(min_length=1, max_length=CONCURRENCY_KEY_CHARACTERS_MAX)] | None = None
     tags: list[Tag] = Field(default_factory=list, max_length=TAGS_MAX)
-    metadata: dict[str, Any] = Field(default_factory=dict, description="At most 16 KiB as compact JSON.")
+    metadata: dict[str, Any] = Field(default_factory=dict, description=f"At most 16 KiB as compact JSON. {FREE_FORM}")
 
     @model_validator(mode="after")
     def _check_times(self) -> Self:

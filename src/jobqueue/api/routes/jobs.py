@@ -39,6 +39,9 @@ KEY_HEADER: Final = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]{1,255}$"},
     "description": "Quoted or bare. Kept for at least 24 hours after the job has ended.",
 }
+EventsCursor = Annotated[
+    str | None, Query(description="A `next_cursor` of this list.", json_schema_extra={"pattern": f"^{CURSOR.pattern}$"})
+]
 ONE_JOB: Final = "/v1/jobs/{job_id}"
 
 
@@ -120,7 +123,7 @@ class JobRoutes:
         """Show a job, at once or when it has ended."""
         return json_response(job_object(await self._read_ended(caller, read_id(job_id), wait_s=wait)))
 
-    async def events(self, caller: JobsReader, job_id: JobId, cursor: Annotated[str | None, Query()] = None) -> Response:
+    async def events(self, caller: JobsReader, job_id: JobId, cursor: EventsCursor = None) -> Response:
         """Show a job's history in order, 500 entries a page."""
         page = await operations.events(self._db, caller_of(caller), read_id(job_id), seq_from=read_cursor(cursor))
         path = f"/v1/jobs/{job_id}/events"
