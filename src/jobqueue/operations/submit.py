@@ -104,12 +104,28 @@ class Submitter:
 
         Raises IdempotencyKeyReused, SubmitInProgress, QueueFull, InvalidFields (a value the database cannot hold), Unavailable.
         """
-        await self._check_room(tenant_id)
         job = await self._number(tenant_id, request)
+        try:
+            await self._check_room(tenant_id)
+        except QueueFull:
+            return await self._answer_replay(job)
         try:
             return await self._batcher.submit(job)
         except LockNotAvailable:
             return await self._submit_alone(job)
+
+    async def _answer_replay(self, job: store.NewJob) -> Submitted:
+        """Answer a request that an earlier one with its key has made already: a full queue does not concern it.
+
+        Raises QueueFull for others.
+        """
+        results: dict[int, Submitted | Exception] = {}
+        if job.request.key_hash is None or await self._answer_existing([job], [0], results):
+            raise QueueFull("the tenant has as many waiting jobs as it may have", retry_after_s=1.0)
+        result = results[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     async def _submit_alone(self, job: store.NewJob) -> Submitted:
         """Wait for the transaction that holds the key, for a while."""

@@ -123,6 +123,7 @@ class Acker:
         """Settle one batch, however long it takes; the rows that cannot be stored fail alone."""
         settlements = [_settlement(run) for run in batch]
         failures = 0
+        sent_at = self._clock.monotonic()
         while True:
             try:
                 answers = await self._backend.settle(settlements)
@@ -136,9 +137,18 @@ class Acker:
                     self._give_up(batch)
                     return
                 await self._clock.sleep(backoff_s(failures, jitter=self._draw()))
+                sent_at = self._age(settlements, sent_at)
             else:
                 self._settled(batch, answers)
                 return
+
+    def _age(self, settlements: list[Settlement], sent_at: float) -> float:
+        """Let the starts stay where they were: the database counts them back from its own clock at the settle."""
+        now = self._clock.monotonic()
+        for settlement in settlements:
+            if settlement.outcome.ran_s is not None:
+                settlement.outcome.ran_s += now - sent_at
+        return now
 
     async def _settle_apart(self, batch: list[Run], error: InvalidRequest) -> None:
         """Halve a batch that the database refuses, down to the row that it is refused for; that one fails."""

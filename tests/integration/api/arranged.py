@@ -38,7 +38,11 @@ class Known:
 
 
 async def make_jobs(engine: Engine, caller: Caller, count: int, *, chance: random.Random) -> list[Known]:
-    """Make jobs with every mix of fields and in every status there is; answers them newest first."""
+    """Make jobs with every mix of fields and in every status there is; answers them newest first.
+
+    One of them is sure to be in the dead letter queue, whatever the claims below pick: red mail in queue alpha.
+    """
+    buried = await _bury(engine, caller)
     asked = [_ask(chance) for _ in range(count)]
     stored = await engine.submit_all(caller, asked)
     known = {
@@ -65,7 +69,14 @@ async def make_jobs(engine: Engine, caller: Caller, count: int, *, chance: rando
         elif job.status in ("succeeded", "dlq") and chance.random() < 0.2:
             await _retry(engine, caller, job)
     await upkeep.expire(engine.db, now=await engine.later(86_400))
-    return sorted(known.values(), key=lambda job: job.job_id, reverse=True)
+    return sorted([*known.values(), buried], key=lambda job: job.job_id, reverse=True)
+
+
+async def _bury(engine: Engine, caller: Caller) -> Known:
+    await engine.submit(caller, "mail", queue="alpha", tags_json='["red"]')
+    lease = await engine.claim_one(types=TYPES)
+    await engine.settle(lease, FAILURE, is_retryable=False)
+    return Known(lease.job_id, "alpha", "mail", "normal", frozenset({"red"}), None, "dlq")
 
 
 ENDS: Final = ("leased", "running", "failed", "succeeded", "succeeded", "succeeded", "dlq", "dlq", "snoozed")

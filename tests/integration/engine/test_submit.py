@@ -214,6 +214,16 @@ async def test_full_tenant_is_refused_and_another_one_is_not(engine: Engine, acm
     assert [type(answer) for answer in answers] == [type(None)] * 3 + [QueueFull] * 2
 
 
+async def test_full_tenant_still_gets_the_answer_to_a_key_it_used(engine: Engine, acme: Caller) -> None:
+    await engine.raw.execute("UPDATE jobqueue.tenant SET max_queued = 1 WHERE tenant_id = $1", acme.tenant_id)
+    async with engine.submitter() as submitter:
+        first = await submitter.submit(acme.tenant_id, request(key="one"))
+        again = await submitter.submit(acme.tenant_id, request(key="one"))
+        assert (again.job_id, again.is_new) == (first.job_id, False)
+        assert isinstance(await refused(submitter.submit(acme.tenant_id, request(key="one", data='{"other":1}'))), IdempotencyKeyReused)
+        assert isinstance(await refused(submitter.submit(acme.tenant_id, request(key="two"))), QueueFull)
+
+
 async def test_burst_of_first_submits_counts_once_and_stays_within_the_limit(engine: Engine, acme: Caller, clock: FakeClock) -> None:
     engine.clock = clock  # no refresh of the count falls into the burst
     await engine.raw.execute("UPDATE jobqueue.tenant SET max_queued = 100 WHERE tenant_id = $1", acme.tenant_id)

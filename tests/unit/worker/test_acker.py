@@ -144,6 +144,19 @@ async def test_batch_without_an_answer_is_sent_again_and_replayed(clock: FakeClo
         assert len(desk.book) == 0
 
 
+async def test_settle_sent_again_counts_the_time_since_the_start_and_not_since_the_end(clock: FakeClock) -> None:
+    async with acking(clock) as desk:
+        desk.engine.fail("settle", DatabaseUnavailable("away"))
+        (job_id,) = desk.end()
+        await settle()
+        before = clock.monotonic()
+        await clock.advance(2)
+        outcome = desk.engine.job(job_id).outcome
+        assert outcome is not None
+        assert outcome.ran_s is not None
+        assert 0.1 < outcome.ran_s <= 0.1 + clock.monotonic() - before
+
+
 async def test_mistake_of_the_backend_is_survived_like_an_outage(clock: FakeClock) -> None:
     async with acking(clock) as desk:
         desk.engine.fail("settle", RuntimeError("a bug"))
