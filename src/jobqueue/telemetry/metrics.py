@@ -5,8 +5,9 @@ first ones seen; all others share the value `other`.
 """
 
 import threading
+from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
@@ -103,9 +104,7 @@ class Metrics:
         """Add to jobs_completed_total and job_duration_seconds."""
         labels = (self._tenant(event.tenant_id), event.status)
         self._completed.labels(*labels).inc(event.count)
-        duration = self._duration.labels(*labels)
-        for seconds in event.durations_s:
-            duration.observe(seconds)
+        observe_all(self._duration.labels(*labels), event.durations_s)
 
     def count_retried(self, event: events.JobsRetried) -> None:
         """Add to job_retries_total."""
@@ -115,9 +114,7 @@ class Metrics:
         """Add to lease_acquired_total and job_wait_seconds."""
         self._acquired.labels(self._worker(event.worker_id)).inc(event.count)
         for queue, waits_s in event.waits_s.items():
-            wait = self._wait.labels(self._queue(queue))
-            for seconds in waits_s:
-                wait.observe(seconds)
+            observe_all(self._wait.labels(self._queue(queue)), waits_s)
 
     def count_expired(self, event: events.LeaseExpired) -> None:
         """Add to lease_expired_total."""
@@ -183,3 +180,17 @@ def _set_all(gauge: Gauge, values: Mapping[str, float]) -> None:
                 gauge.labels(value).set(0)
     for value, number in values.items():
         gauge.labels(value).set(number)
+
+
+def observe_all(histogram: Histogram, values: Sequence[float]) -> None:
+    """Observe a batch: one addition a bucket instead of two locked ones a value, which cost a worker a tenth of its time.
+
+    The package has no public call for this; a test holds it to what `observe` does.
+    """
+    counts: dict[int, int] = {}
+    for value in values:
+        bucket = bisect_left(histogram._upper_bounds, value)
+        counts[bucket] = counts.get(bucket, 0) + 1
+    for bucket, count in counts.items():
+        histogram._buckets[bucket].inc(count)
+    histogram._sum.inc(sum(values))

@@ -1,10 +1,11 @@
 """Metrics: the contract's names and labels, right sums, bounded series, and one tenant's view."""
 
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobqueue.telemetry import events
 from jobqueue.telemetry.events import Telemetry
-from jobqueue.telemetry.metrics import OTHER, LabelGuard, Metrics
+from jobqueue.telemetry.metrics import OTHER, RUN_BUCKETS_S, LabelGuard, Metrics, observe_all
 
 CONTRACT = {
     "job_queue_depth": {"tenant_id"},
@@ -119,3 +120,13 @@ def test_tenant_named_other_does_not_see_what_others_share() -> None:
         tell_everything(telemetry, tenant_id)
     assert samples(metrics, OTHER) == {}
     assert samples(metrics, "b") == {}
+
+
+def test_batch_of_values_is_observed_as_one_by_one() -> None:
+    values = [0.0, 0.001, 0.0011, 0.5, 59.9, 60.0, 3600.0, 3600.1, 1e9]
+    single = Histogram("h", "help", buckets=RUN_BUCKETS_S, registry=CollectorRegistry())
+    batch = Histogram("h", "help", buckets=RUN_BUCKETS_S, registry=CollectorRegistry())
+    for value in values:
+        single.observe(value)
+    observe_all(batch, values)
+    assert [family.samples for family in batch.collect()] == [family.samples for family in single.collect()]

@@ -91,7 +91,7 @@ class QueueRoutes:
         return json_response(queue_object(await operations.get(self._db, caller_of(caller), read_queue_name(name))))
 
     async def change(self, request: Request, caller: JobsWriter, name: QueueNamePath) -> Response:
-        """Change a queue's settings; in force for every claim after the answer. A queue nobody used yet can be set, too."""
+        """Change a queue's settings; in force for every claim after the answer. A queue nobody used yet can be set. Scope: `jobs:write`."""
         queue = read_queue_name(name)
         asked = wire.read(shapes.QueueChange, await read_object(request))
         if not asked.model_fields_set:
@@ -99,13 +99,13 @@ class QueueRoutes:
         return await self._change(caller, queue, {field: getattr(asked, field) for field in asked.model_fields_set})
 
     async def pause(self, request: Request, caller: JobsWriter, name: QueueNamePath) -> Response:
-        """Claim no more jobs of a queue; those that run go on, and submits are taken."""
+        """Claim no more jobs of a queue; those that run go on, and submits are taken. Scope: `jobs:write`."""
         queue = read_queue_name(name)
         wire.read(NoFields, await read_optional_object(request))
         return await self._change(caller, queue, {"paused": True})
 
     async def resume(self, request: Request, caller: JobsWriter, name: QueueNamePath) -> Response:
-        """Claim jobs of a queue again, at once."""
+        """Claim jobs of a queue again, at once. Scope: `jobs:write`."""
         queue = read_queue_name(name)
         wire.read(NoFields, await read_optional_object(request))
         return await self._change(caller, queue, {"paused": False})
