@@ -44,7 +44,7 @@ test-fast: $(DEV_STAMP) ## Run the tests that need no database, in some seconds
 	@$(BIN)/python -m pytest -m "not database and not slow" $(ARGS)
 
 .PHONY: test-schema
-test-schema: $(DEV_STAMP) ## Run schemathesis over the OpenAPI document: 200 examples an operation against real processes, some 15 minutes
+test-schema: $(DEV_STAMP) ## Run schemathesis over the OpenAPI document: 200 examples an operation, then its links, some 12 minutes
 	@$(BIN)/python -m tests.schema.run $(ARGS)
 
 .PHONY: test-storm

@@ -32,7 +32,7 @@ KEYS: Final = 50
 BODIES: Final = ("a", "b")
 PORTS: Final = (12_000, 30_000)
 """Below the range the kernel takes clients' ports from."""
-LIFE_S: Final = (0.2, 2.5)
+LIFE_S: Final = (0.3, 3.5)
 """How long a process lives once it is ready."""
 CALL_S_MAX: Final = 10.0
 ROUND_S_MAX: Final = 120.0

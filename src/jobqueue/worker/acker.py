@@ -24,7 +24,7 @@ from jobqueue.worker.events import BackendFailed, SettleGivenUp, Tell
 from jobqueue.worker.options import SETTLE_JOBS_MAX, backoff_s
 from jobqueue.worker.run import Book, Run
 
-AGE_S: Final = 0.003
+AGE_S: Final = 0.008
 FLUSHES_MAX: Final = 2
 
 GIVE_UP_LEASES: Final = 10

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from jobqueue.operations import jobs as operations
-from tests.engine import FAILURE, any_id
+from tests.engine import FAILURE, any_id, until_somebody_waits
 from tests.integration.api.conftest import Api, make_key, read_job
 
 
@@ -203,3 +203,26 @@ async def test_a_late_settle_after_a_forced_success_is_lost(api: Api) -> None:
     await force(api, lease.job_id)
     assert (await api.engine.settle(lease)).status in ("lease_lost", "replayed")
     assert await api.engine.status(api.caller, lease.job_id) == "succeeded"
+
+
+@pytest.mark.parametrize("fields", [{"priority": "high"}, {"max_attempts": 7}])
+async def test_a_job_that_becomes_due_while_it_is_changed_is_changed_where_it_is_then(api: Api, fields: dict[str, Any]) -> None:
+    """Interleaving: a promotion holds the job's row in scheduled, the change waits for it and finds the job in ready."""
+    job_id = await api.engine.submit(api.caller, delay_s=3600.0)
+    later = await api.engine.later(86_400)
+    promotion = api.engine.raw.transaction()
+    await promotion.start()
+    await api.engine.raw.execute("SELECT FROM jobqueue.promote_v1(10, $1)", later)
+    watcher = await api.engine.connect()
+    try:
+        async with asyncio.TaskGroup() as group:
+            changed = group.create_task(patch(api, job_id, **fields))
+            await until_somebody_waits(watcher, on=api.engine.raw.get_server_pid())
+            await promotion.commit()
+    finally:
+        await watcher.close()
+    answer = changed.result()
+    assert answer.status_code == 200, answer.text
+    assert {name: answer.json()[name] for name in fields} == fields
+    assert answer.json()["status"] == "queued"
+    await api.engine.check_counts()

@@ -36,14 +36,15 @@ BEGIN
       UNION ALL
       SELECT sort_at, queue_id, type_id, band, priority, attempt, attempts_max, crashes, key_id, start_by, 'blocked', NULL, NULL, waits_for FROM b) x;
     EXIT WHEN FOUND;
+    -- a row that passes was moved between the two snapshots; the next round finds it
     IF EXISTS (
-      SELECT FROM jobqueue.ready x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id
+      SELECT FROM jobqueue.ready x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id AND x.attempt >= p_attempts_max
       UNION ALL
-      SELECT FROM jobqueue.parked x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id
+      SELECT FROM jobqueue.parked x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id AND x.attempt >= p_attempts_max
       UNION ALL
-      SELECT FROM jobqueue.scheduled x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id
+      SELECT FROM jobqueue.scheduled x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id AND x.attempt >= p_attempts_max
       UNION ALL
-      SELECT FROM jobqueue.blocked x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id) THEN
+      SELECT FROM jobqueue.blocked x WHERE x.tenant_id = p_tenant_id AND x.job_id = p_job_id AND x.attempt >= p_attempts_max) THEN
       verdict := 'exhausted';
       RETURN;
     END IF;
