@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 PROGRAM: Final = (sys.executable, "-P", "-m", "jobqueue.cli.main")
 READY: Final = re.compile(r"ready url=(?P<url>http://127\.0\.0\.1:\d+) tenant=demo api_key=(?P<api_key>jq_\w+)\n")
 START_S_MAX: Final = 60.0
@@ -138,20 +140,23 @@ def running_dev(directory: Path, *flags: str, port: int = 0, **settings: str) ->
 
 
 def children_of(parent: int) -> dict[str, list[int]]:
-    """Tell the roles that run as children of a process of ours, with their process ids."""
-    shown = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    """Tell the roles that run as children of a process of ours, with their process ids; none when it is gone."""
     found: dict[str, list[int]] = {}
-    for line in shown.splitlines():
-        pid, of, *words = line.split()
-        if int(of) == parent and "--child" in words:
-            found.setdefault(words[words.index("--child") - 1], []).append(int(pid))
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(parent).children():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                words = child.cmdline()  # whole, which `ps` is not: without a terminal it may cut a line at 80 columns
+                if "--child" in words:
+                    found.setdefault(words[words.index("--child") - 1], []).append(child.pid)
     return found
 
 
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs; one that ended and was not collected by its parent does not."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout.strip()
-    return state != "" and not state.startswith("Z")
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_until(holds: Callable[[], object], *, within_s: float) -> None:

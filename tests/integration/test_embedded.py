@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from jobqueue.apps.embedded import EmbeddedServer, EmbeddedServerFailed, EmbeddedServerInUse
 from tests.postgres import chosen_binaries
+from tests.programs import is_alive
 
 pytestmark = pytest.mark.database
 
@@ -43,12 +44,6 @@ async def own(data_dir: Path) -> AsyncIterator[EmbeddedServer]:
     server = EmbeddedServer(data_dir, chosen_binaries())
     yield server
     await server.stop()
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; one that ended and was not collected by its parent does not."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout.strip()
-    return state != "" and not state.startswith("Z")
 
 
 async def fetch(dsn: str, query: str) -> object:

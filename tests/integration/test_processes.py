@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,10 +10,7 @@ import pytest
 from tests import programs
 from tests.programs import children_of, is_alive, wait_until
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="written for Linux' ps"),
-]
+pytestmark = pytest.mark.slow
 PATIENCE_S = 60.0
 PROCESSES = 2
 
