@@ -122,7 +122,7 @@ class Engine:
     async def submit_all(self, caller: Caller, requests: Sequence[JobRequest]) -> list[Submitted]:
         """Store jobs, concurrently, so in as few statements as it goes; answers in order."""
         async with self.submitter() as submitter:
-            await submitter._check_room(caller.tenant_id)  # once, so that a thousand need not count at once
+            await submitter.room.take(caller.tenant_id)  # once, so that a thousand need not count at once
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(submitter.submit(caller.tenant_id, asked)) for asked in requests]
         return [task.result() for task in tasks]

@@ -14,11 +14,11 @@ from jobqueue.api.authorize import Gate
 from jobqueue.api.middleware import Door
 from jobqueue.api.openapi import build_document
 from jobqueue.api.problems import answer_error, answer_http_exception, answer_validation_error
-from jobqueue.api.routes import auth, changes, docs, health, jobs, lists, queues, stats
+from jobqueue.api.routes import auth, batches, changes, docs, health, jobs, lists, queues, stats
 from jobqueue.api.services import ApiServices
 from jobqueue.domain.errors import JobQueueError
 
-ROUTES: Final = (jobs, lists, changes, queues, stats, auth, health)
+ROUTES: Final = (jobs, batches, lists, changes, queues, stats, auth, health)
 """The busiest first: routes are tried in order."""
 STORY: Final = "A durable job queue: accepted means stored, one owner per job, exact limits per tenant."
 

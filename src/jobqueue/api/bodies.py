@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import orjson
@@ -14,6 +15,8 @@ from jobqueue.protocol import strict_json
 BODY_BYTES_MAX: Final = 1024 * 1024
 CREDENTIAL_BODY_BYTES_MAX: Final = 16 * 1024
 """Bodies that are read before the caller is known."""
+BESIDE_BYTES_MIN: Final = 512 * 1024
+"""Bodies up to this are read in the loop: a thread would cost more than it spares."""
 OUT: Final = orjson.OPT_UTC_Z
 
 
@@ -40,6 +43,14 @@ async def read_body(request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> byt
 async def read_object(request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> dict[str, Any]:
     """Read a body that must be a JSON object. Raises BodyTooLarge, BodyMalformed, InvalidFields."""
     return strict_json.load_object(await read_body(request, bytes_max=bytes_max))
+
+
+async def read_large_object(request: Request, *, bytes_max: int) -> dict[str, Any]:
+    """Like read_object, but a body that takes long to look over is read beside the loop, so that others are answered meanwhile."""
+    body = await read_body(request, bytes_max=bytes_max)
+    if len(body) <= BESIDE_BYTES_MIN:
+        return strict_json.load_object(body)
+    return await asyncio.to_thread(strict_json.load_object, body)
 
 
 async def read_optional_object(request: Request) -> dict[str, Any]:

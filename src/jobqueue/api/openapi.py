@@ -14,7 +14,7 @@ from jobqueue.api.links import add_links
 from jobqueue.api.problems import PROBLEMS
 from jobqueue.domain import errors
 from jobqueue.domain.errors import JobQueueError
-from jobqueue.protocol import access, filters, jobs, problem, queues
+from jobqueue.protocol import access, batches, filters, jobs, problem, queues
 
 REFERENCE: Final = "#/components/schemas/{model}"
 MODELS: Final = (
@@ -23,6 +23,9 @@ MODELS: Final = (
     access.Me,
     jobs.JobRequest,
     jobs.RetryRequest,
+    batches.Batch,
+    batches.BatchResults,
+    batches.ImportResult,
     jobs.NoFields,
     jobs.Job,
     jobs.EventsPage,

@@ -20,9 +20,9 @@ TRACE_ID: Final = slice(3, 35)
 EMPTY_OBJECT: Final = "{}"
 
 
-def to_domain(job: JobRequest, *, idempotency_key: str, context: RequestContext) -> Asked:
-    """Turn a request into what operations take. Raises InvalidFields when a part is too large."""
-    parts = encode(job)
+def to_domain(job: JobRequest, *, idempotency_key: str, context: RequestContext, root: str = "") -> Asked:
+    """Turn a request into what operations take. root: where it stands in the body. Raises InvalidFields when a part is too large."""
+    parts = encode(job, root=root)
     return Asked(
         job_type=job.payload.job_type,
         data_json=parts.data_json,

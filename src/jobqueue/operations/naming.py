@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -40,13 +41,20 @@ class NameBook:
             known |= await store.numbers(self._db, noun, wanted - known.keys(), is_new_allowed=True)
         return known
 
-    async def key_id(self, tenant_id: int, queue_id: int, name: str) -> int:
-        """Answer the number of a queue's concurrency key, new ones included."""
-        entry = (tenant_id, queue_id, name)
-        if entry not in self._keys:
+    async def key_ids(self, tenant_id: int, keys: Iterable[tuple[int, str]]) -> Mapping[tuple[int, str], int]:
+        """Answer the numbers of a tenant's concurrency keys, each (queue, name), new ones included."""
+        wanted: defaultdict[int, set[str]] = defaultdict(set)
+        for queue_id, name in keys:
+            wanted[queue_id].add(name)
+        numbers: dict[tuple[int, str], int] = {}
+        for queue_id, names in sorted(wanted.items()):
             _make_room(self._keys)
-            self._keys[entry] = (await store.key_numbers(self._db, tenant_id, queue_id, [name]))[name]
-        return self._keys[entry]
+            missing = [name for name in names if (tenant_id, queue_id, name) not in self._keys]
+            if missing:
+                found = await store.key_numbers(self._db, tenant_id, queue_id, missing)
+                self._keys |= {(tenant_id, queue_id, name): number for name, number in found.items()}
+            numbers |= {(queue_id, name): self._keys[tenant_id, queue_id, name] for name in names}
+        return numbers
 
     async def learn_lanes(self, lanes: Iterable[Lane]) -> None:
         """Make sure the names of these lanes' tenants, queues and types are known."""

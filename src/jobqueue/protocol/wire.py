@@ -13,7 +13,7 @@ from jobqueue.protocol.json_walk import escape
 
 RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 POINTER: Final = "pointer"
-"""Faults of this type carry their own pointer in their context."""
+"""Faults of this type carry a pointer in their context, from the model they are of."""
 
 
 class Asked(BaseModel):
@@ -66,9 +66,9 @@ def faults_of(error: ValidationError, *, root: str = "") -> list[tuple[str, str]
 
 
 def _fault(fault: dict[str, Any], root: str) -> tuple[str, str]:
-    if fault["type"] == POINTER:
-        return root + fault["ctx"]["pointer"], fault["msg"]
     pointer = root + "".join(f"/{escape(part)}" for part in fault["loc"])
+    if fault["type"] == POINTER:
+        return pointer + fault["ctx"]["pointer"], fault["msg"]
     if fault["type"] == "extra_forbidden":
         return pointer, "there is no such field"
     return pointer, fault["msg"].removeprefix("Value error, ")

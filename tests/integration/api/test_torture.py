@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from jobqueue.api.bodies import BODY_BYTES_MAX
+from jobqueue.api.routes.batches import BATCH_BYTES_MAX
 from jobqueue.domain.job import DATA_BYTES_MAX
 from jobqueue.protocol import strict_json
 from tests.engine import any_id
@@ -18,6 +19,7 @@ from tests.unit.protocol.test_strict_json import MALFORMED, REFUSED
 
 BODIES: Final = (
     ("POST", "/v1/jobs"),
+    ("POST", "/v1/jobs/batch"),
     ("PATCH", "/v1/jobs/{id}"),
     ("POST", "/v1/jobs/{id}/cancel"),
     ("POST", "/v1/jobs/{id}/retry"),
@@ -180,7 +182,7 @@ class TestSizes:
     @pytest.mark.parametrize(("method", "path"), [call for call in BODIES if call[1] != "/auth/token"])
     async def test_a_body_over_a_mebibyte_is_refused_by_every_call(self, api: Api, target: str, method: str, path: str) -> None:
         before = await fingerprint(api)
-        body = b'{"x":"' + b"y" * BODY_BYTES_MAX + b'"}'
+        body = b'{"x":"' + b"y" * (BATCH_BYTES_MAX if path.endswith("/batch") else BODY_BYTES_MAX) + b'"}'
         problem = check_refusal(await api.client.request(method, path.format(id=target), **raw(body)), 413)
         assert problem["code"] == "body_too_large"
         assert await fingerprint(api) == before

@@ -310,7 +310,7 @@ async def test_promote_then_retry_of_a_failed_job_finds_it_queued(engine: Engine
 
 async def test_submit_then_twin_waits_and_is_the_same_job(engine: Engine, acme: Caller) -> None:
     async with engine.submitter() as submitter, first(engine) as submitting:
-        number = await submitter._number(acme.tenant_id, request(key="k"))
+        number = (await submitter._intake.number(acme.tenant_id, [request(key="k")]))[0]
         stored = await jobs.store.submit(submitting.db, [number], default_max_attempts=3, lock_timeout_ms=1000, deadline_s=5.0)
         answer = await submitting.meet(lambda: submitter.submit(acme.tenant_id, request(key="k")), waits=True)
     assert (answer.job_id, answer.is_new) == (stored[0].job_id, False)
@@ -319,7 +319,7 @@ async def test_submit_then_twin_waits_and_is_the_same_job(engine: Engine, acme: 
 
 async def test_submit_rolled_back_leaves_the_key_to_its_twin(engine: Engine, acme: Caller) -> None:
     async with engine.submitter() as submitter, first(engine) as submitting:
-        number = await submitter._number(acme.tenant_id, request(key="k"))
+        number = (await submitter._intake.number(acme.tenant_id, [request(key="k")]))[0]
         await jobs.store.submit(submitting.db, [number], default_max_attempts=3, lock_timeout_ms=1000, deadline_s=5.0)
         task = asyncio.create_task(submitter.submit(acme.tenant_id, request(key="k")))
         await until_somebody_waits(engine.raw, on=submitting.pid)
@@ -341,7 +341,7 @@ async def test_submit_that_does_not_end_tells_its_twin(engine: Engine, acme: Cal
 async def test_batches_with_the_same_keys_in_opposite_order_do_not_deadlock(engine: Engine, acme: Caller) -> None:
     asked = [request(key=f"k-{number}") for number in range(100)]
     async with engine.submitter() as submitter, asyncio.TaskGroup() as group:
-        numbers = [await submitter._number(acme.tenant_id, one) for one in asked]
+        numbers = [(await submitter._intake.number(acme.tenant_id, [one]))[0] for one in asked]
         for order in (numbers, numbers[::-1]) * 3:
             group.create_task(submitter._store(order))
     assert await engine.raw.fetchval("SELECT count(*) FROM jobqueue.job") == 100

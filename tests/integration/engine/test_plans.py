@@ -133,7 +133,7 @@ async def some(engine: Engine, table: str, caller: Caller, count: int = 10) -> l
 
 async def submit(engine: Engine, caller: Caller) -> None:
     async with engine.submitter() as submitter:
-        numbers = [await submitter._number(caller.tenant_id, request("type-1", key=f"new-{number}")) for number in range(20)]
+        numbers = [(await submitter._intake.number(caller.tenant_id, [request("type-1", key=f"new-{number}")]))[0] for number in range(20)]
         await jobs.store.submit(engine.db, numbers, default_max_attempts=3, lock_timeout_ms=100, deadline_s=5)
         await jobs.store.find_keys(engine.db, numbers)
 

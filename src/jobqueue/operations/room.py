@@ -1,0 +1,77 @@
+"""How many more jobs a tenant may store: known from a count that is looked up again before it could be used up.
+
+So `max_queued` costs no query a submit, and is exact within WAITING_COUNT_S_MAX near the limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from jobqueue.aio.clock import Clock
+from jobqueue.domain.errors import JobQueueError, QueueFull
+from jobqueue.domain.quota import effective_limit, room_for_waiting
+from jobqueue.store import jobs as store
+from jobqueue.store.pool import Database
+
+WAITING_COUNT_S_MAX: Final = 0.25
+"""Near its limit a tenant's waiting count is looked up again after this."""
+FILL_RATE_MAX: Final = 40_000
+"""Jobs a second that all processes together cannot store: a count stands until that rate could have used up the room it left."""
+TRUSTED_S_MAX: Final = 10.0
+"""And no longer than this, so that a lowered limit is seen."""
+
+
+@dataclass(slots=True)
+class WaitingCount:
+    """How many more jobs a tenant may store, as of a monotonic time."""
+
+    room: float
+    as_of_s: float
+
+
+class Room:
+    """A process's memory of the tenants' waiting counts."""
+
+    def __init__(self, db: Database, *, max_queued: int, clock: Clock) -> None:
+        """max_queued: of tenants that have no limit of their own; 0 none."""
+        self._db = db
+        self._max_queued = max_queued
+        self._clock = clock
+        self._waiting: dict[int, WaitingCount] = {}
+        self._counting: dict[int, asyncio.Future[None]] = {}
+
+    async def take(self, tenant_id: int, jobs: int = 1) -> None:
+        """Take room for jobs. Raises QueueFull when there is not enough for all: then nothing is taken."""
+        now_s = self._clock.monotonic()
+        while (count := self._waiting.get(tenant_id)) is None:
+            await self._count_first(tenant_id)
+        if now_s - count.as_of_s > max(WAITING_COUNT_S_MAX, min(count.room / FILL_RATE_MAX, TRUSTED_S_MAX)):
+            count.as_of_s = now_s  # one request looks again, the others go by what is known
+            count = self._waiting[tenant_id] = await self._count(tenant_id)
+        if count.room < jobs:
+            raise QueueFull("the tenant has as many waiting jobs as it may have", retry_after_s=1.0)
+        count.room -= jobs
+
+    async def _count(self, tenant_id: int) -> WaitingCount:
+        now_s = self._clock.monotonic()
+        waiting, own = await store.count_waiting(self._db, tenant_id)
+        return WaitingCount(room_for_waiting(waiting=waiting, limit=effective_limit(own, self._max_queued)), now_s)
+
+    async def _count_first(self, tenant_id: int) -> None:
+        """Count a tenant that is not known yet, once for all its requests that came together; they share a failure, too."""
+        if (counted := self._counting.get(tenant_id)) is not None:
+            await asyncio.shield(counted)
+            return
+        counted = self._counting[tenant_id] = asyncio.get_running_loop().create_future()
+        try:
+            self._waiting[tenant_id] = await self._count(tenant_id)
+        except JobQueueError as error:
+            counted.set_exception(error)
+            counted.exception()  # seen, also when nobody else came
+            raise
+        finally:
+            del self._counting[tenant_id]
+            if not counted.done():
+                counted.set_result(None)
