@@ -1,0 +1,159 @@
+"""Figures of a run: what happened how often (`sometimes` counters), and how long things took."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+
+from tests.faults.checks.runs import NS_PER_S, overlaps_outside_lease, windows
+from tests.faults.checks.writes import REAPER, beat_answers, settle_answers
+from tests.faults.history import History
+
+WORKERS: Final = {"jobqueue-worker", "jobqueue-heartbeat"}
+
+
+def counters(history: History) -> dict[str, int]:
+    """Count what a run can have seen; a run names those that must not be zero."""
+    found: Counter[str] = Counter()
+    for op in history.ops:
+        if op.verb == "nemesis":
+            found[f"nemesis_{op.data['what']}"] += 1
+    found.update(_submit_counters(history))
+    found.update(_truth_counters(history))
+    settled = settle_answers(history)
+    found["settle_refused"] = sum(answer.status == "lease_lost" for answer in settled)
+    found["settle_replayed"] = sum(answer.status == "replayed" for answer in settled)
+    found["settled"] = sum(answer.status == "settled" for answer in settled)
+    found["settle_unknown"] = sum(call.kind == "info" for call in history.calls("settle"))
+    beats = beat_answers(history)
+    found["beat_lost"] = sum(answer.status == "lost" for answer in beats)
+    found["beat_unknown"] = sum(call.kind == "info" for call in history.calls("beat"))
+    found["claim_unknown"] = sum(call.kind == "info" for call in history.calls("claim"))
+    for op in history.ops:
+        if op.verb == "stale" and op.kind == "ok":
+            for what in ("beat", "progress", "settle"):
+                found[f"stale_{what}_sent"] += 1
+                found[f"stale_{what}_refused"] += op.data[what] in ("lost", "lease_lost")
+    found["started"] = len(history.notes("start"))
+    found["overlap_outside_lease"] = overlaps_outside_lease(history)
+    found["snapshots"] = len(history.notes("snapshot"))
+    return dict(found)
+
+
+def _submit_counters(history: History) -> Counter[str]:
+    found: Counter[str] = Counter()
+    made = {(row.tenant, row.key) for row in history.rows.values()}
+    for call in history.calls("submit"):
+        code = None if call.end is None else call.end.data.get("code")
+        found["submits"] += 1
+        found[f"submit_{call.kind}"] += 1
+        if code is not None:
+            found[f"answer_{code}"] += 1
+        if call.kind == "info" and (call.invoke.data["tenant"], call.invoke.data["key"]) in made:
+            found["submit_info_happened"] += 1
+    found["keys"] = len({(call.invoke.data["tenant"], call.invoke.data["key"]) for call in history.calls("submit")})
+    return found
+
+
+def _truth_counters(history: History) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for change in history.changes:
+        if change.table == "lease" and change.op == "D":
+            if change.by == REAPER:
+                found["recovered_started" if change.detail == "started" else "recovered_unstarted"] += 1
+        elif change.table == "ended" and change.op == "I":
+            found[change.detail or "ended"] += 1
+            if change.detail == "dlq":
+                is_by_attempts = change.attempt >= change.attempts_max
+                found["dlq_by_attempts" if is_by_attempts else "dlq_by_crashes_or_word"] += 1
+        elif change.table == "ready" and change.op == "I" and change.by in WORKERS:
+            found["released"] += 1
+    for row in history.rows.values():
+        found[f"end_{row.status}"] += 1
+    return found
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float | int]:
+    """Count, median, p99 and maximum."""
+    if not values:
+        return {"n": 0}
+    ordered = sorted(values)
+    return {
+        "n": len(ordered),
+        "p50": round(ordered[len(ordered) // 2], 3),
+        "p99": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 3),
+        "max": round(ordered[-1], 3),
+    }
+
+
+def orphans(history: History) -> tuple[list[float], list[float]]:
+    """For each lease in the hands of a worker as it was killed: seconds until the job was leased again, and until it was started again."""
+    held: dict[str, dict[str, str]] = defaultdict(dict)  # process -> token -> job
+    again: list[float] = []
+    started: list[float] = []
+    leased = _times(history, "lease")
+    starts: dict[str, list[int]] = defaultdict(list)
+    for op in history.notes("start"):
+        starts[op.data["job"]].append(op.at_ns)
+    gone = {(change.job, change.token): change.by for change in history.changes if change.table == "lease" and change.op == "D"}
+    for call in history.calls("claim"):
+        if call.end is not None and call.kind == "ok":
+            for job, token, *_ in call.end.data["leases"]:
+                held[call.invoke.process][token] = job
+    for op in history.notes("nemesis"):
+        if op.data["what"] == "kill_worker":
+            for token, job in held[op.data["target"]].items():
+                if gone.get((job, token)) == REAPER:
+                    again += _after(leased[job], op.at_ns)
+                    started += _after(starts[job], op.at_ns)
+    return again, started
+
+
+def _times(history: History, table: str) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = defaultdict(list)
+    for change in history.changes:
+        if change.table == table and change.op == "I":
+            found[change.job].append(change.at_ns)
+    return found
+
+
+def _after(times: list[int], at_ns: int) -> list[float]:
+    position = bisect_right(times, at_ns)
+    return [(times[position] - at_ns) / NS_PER_S] if position < len(times) else []
+
+
+def figures(history: History) -> dict[str, Any]:
+    """What the report tells beside the verdict."""
+    leased_again, started_again = orphans(history)
+    submits = history.calls("submit")
+    answered = [(call.end.at_ns - call.invoke.data.get("due", call.invoke.at_ns)) / NS_PER_S for call in submits if call.end is not None]
+    claims = [(call.end.at_ns - call.invoke.at_ns) / NS_PER_S for call in history.calls("claim") if call.end is not None]
+    unknown = sum(call.kind == "info" for call in submits)
+    return {
+        "ran_s": round((history.ops[-1].at_ns - history.ops[0].at_ns) / NS_PER_S, 1),
+        "jobs": len(history.rows),
+        "submit_s_from_due": quantiles(answered),
+        "claim_s": quantiles(claims),
+        "info_rate": round(unknown / max(1, len(submits)), 4),
+        "orphan_leased_again_s": quantiles(leased_again),
+        "orphan_started_again_s": quantiles(started_again),
+        "in_flight_at_faults": quantiles([float(count) for count in in_flight_at_faults(history)]),
+    }
+
+
+def in_flight_at_faults(history: History) -> list[int]:
+    """At each fault: submits without an answer, and runs without an end. Faults that meet no load prove little."""
+    steps: list[tuple[int, int]] = []
+    for call in history.calls("submit"):
+        steps += [(call.invoke.at_ns, 1), (call.end.at_ns if call.end else call.invoke.at_ns, -1)]
+    for window in windows(history):
+        steps += [(window.start_ns, 1), (window.end_ns if window.end_ns is not None else window.valid_until_ns, -1)]
+    steps.sort()
+    times = [at_ns for at_ns, _ in steps]
+    running, totals = 0, [0]
+    for _, step in steps:
+        running += step
+        totals.append(running)
+    return [totals[bisect_right(times, op.at_ns)] for op in history.notes("nemesis")]
