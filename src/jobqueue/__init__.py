@@ -7,17 +7,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jobqueue.client.async_client import AsyncClient
+    from jobqueue.client.async_handle import AsyncJobHandle
+    from jobqueue.client.blocking_client import Client
+    from jobqueue.client.handle import JobHandle
+    from jobqueue.client.new_job import NewJob
+    from jobqueue.domain.errors import JobQueueError
     from jobqueue.worker.handler import Discard, Retry, Snooze
     from jobqueue.worker.registry import job
 
 _HOMES = {
+    "AsyncClient": "jobqueue.client.async_client",
+    "AsyncJobHandle": "jobqueue.client.async_handle",
+    "Client": "jobqueue.client.blocking_client",
     "Discard": "jobqueue.worker.handler",
+    "JobHandle": "jobqueue.client.handle",
+    "JobQueueError": "jobqueue.domain.errors",
+    "NewJob": "jobqueue.client.new_job",
     "Retry": "jobqueue.worker.handler",
     "Snooze": "jobqueue.worker.handler",
     "job": "jobqueue.worker.registry",
 }
 
-__all__ = ["Discard", "Retry", "Snooze", "job"]
+__all__ = ["AsyncClient", "AsyncJobHandle", "Client", "Discard", "JobHandle", "JobQueueError", "NewJob", "Retry", "Snooze", "job"]
 
 
 def __getattr__(name: str) -> Any:

@@ -177,6 +177,8 @@ def _members(error: JobQueueError) -> dict[str, Any]:
             return {"errors": [{"pointer": f"/header/{header}", "detail": str(error)}]}
         case errors.IdempotencyKeyReused(job_id=job_id):
             return {"job_id": job_id}
+        case errors.BodyTooLarge(bytes_max=bytes_max):
+            return {"bytes_max": bytes_max}
         case errors.WrongState(status=status):
             return {"job_status": status}
         case errors.ScopeMissing(scope=scope):

@@ -31,4 +31,5 @@ class Problem(Answered):
     job_id: str | None = Field(default=None, description="With idempotency_key_reused: the job that holds the key.")
     job_status: str | None = Field(default=None, description="With wrong_state: what the job is.")
     scope: str | None = Field(default=None, description="With scope_missing: what the credential lacks.")
+    bytes_max: int | None = Field(default=None, description="With body_too_large: how many bytes are allowed.")
     retry_after_seconds: int | None = Field(default=None, description="As in the header Retry-After.")
