@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Self
@@ -12,6 +13,7 @@ from uuid import UUID
 import httpx2
 
 from jobqueue.client import calls
+from jobqueue.client.bulk import FileImport, OnProgress, batches
 from jobqueue.client.calls import Several
 from jobqueue.client.handle import JobHandle
 from jobqueue.client.new_job import NewJob, make_key
@@ -20,6 +22,7 @@ from jobqueue.client.transport import BlockingTransport
 from jobqueue.client.waiting import EndWait, check_succeeded
 from jobqueue.domain.job_filter import BULK_MAX, PAGE_SIZE_MAX
 from jobqueue.protocol.access import Me
+from jobqueue.protocol.batches import JOBS_MAX, BatchResult, ImportResult
 from jobqueue.protocol.filters import JobsPage, ListedJob
 from jobqueue.protocol.jobs import Job, JobEvent, JobResult, JobStats
 from jobqueue.protocol.queues import Queue, QueuesStats
@@ -109,6 +112,41 @@ class Client:
         call = calls.submit(job, key=idempotency_key or make_key(), correlation_id=correlation_id, traceparent=traceparent, wait_s=wait)
         stored, is_replayed = self._transport.send(call)
         return JobHandle(self, stored, is_replayed=is_replayed)
+
+    def submit_many(
+        self, jobs: Iterable[NewJob], *, batch_size: int = JOBS_MAX, on_progress: OnProgress | None = None
+    ) -> list[BatchResult]:
+        """Store many jobs, in batches of at most batch_size (1-1,000) and 8 MiB; answers what became of each, in order.
+
+        Each batch is stored whole or, when one of its jobs is not valid, not at all; batches before it stay stored, and sending all again
+        under the same keys adds nothing. A `conflict` is a job whose key was used with another body. on_progress: told after each batch how
+        many jobs are done. Raises InvalidFields, with pointers into its batch, QueueFull and what every call raises.
+        """
+        results: list[BatchResult] = []
+        for batch in batches(jobs, batch_size=batch_size):
+            results += (self._transport.send(calls.submit_batch(batch))).results
+            if on_progress is not None:
+                on_progress(len(results), None)
+        return results
+
+    def import_file(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        job_type: str,
+        queue: str = "default",
+        priority: str = "normal",
+        key_column: str | None = None,
+        file_format: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> ImportResult:
+        """Make a job of each row of a CSV file or line of an NDJSON file, streamed; of any size.
+
+        key_column: whose values are the idempotency keys; None: a hash of the row. file_format: csv, ndjson or jsonl, else the suffix
+        says. on_progress: told the bytes sent, and of how many. An import that broke off is started again, and adds nothing twice.
+        """
+        asked = FileImport.of(path, job_type=job_type, queue=queue, priority=priority, key_column=key_column, file_format=file_format)
+        return self._transport.send_file(asked, on_progress)
 
     # ---------------------------------------------------------------------------------------------- read
 

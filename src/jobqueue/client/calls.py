@@ -8,10 +8,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from jobqueue.client.call import Answer, Call, Query, as_json, as_model, encode, path_of
-from jobqueue.client.new_job import NewJob
+from jobqueue.client.new_job import NewJob, make_key
 from jobqueue.domain.errors import IdempotencyKeyInvalid
 from jobqueue.domain.job import IDEMPOTENCY_KEY
 from jobqueue.protocol.access import Me
+from jobqueue.protocol.batches import BatchResults
 from jobqueue.protocol.filters import BulkCount, JobsPage
 from jobqueue.protocol.jobs import EventsPage, Job, JobResult, JobStats
 from jobqueue.protocol.queues import Queue, QueuesPage, QueuesStats
@@ -41,6 +42,17 @@ def submit(job: NewJob, *, key: str, correlation_id: str | None, traceparent: st
     if wait_s is not None:
         headers["Prefer"] = f"wait={wait_s}"
     return Call("POST", "/v1/jobs", read_submitted, body=encode(job.body()), headers=headers, wait_s=wait_s or 0)
+
+
+def submit_batch(jobs: Sequence[bytes]) -> Call[BatchResults]:
+    """Store many jobs, each encoded by `batch_job`: all of them or, when one is not valid, none."""
+    body = b'{"jobs":[' + b",".join(jobs) + b"]}"
+    return Call("POST", "/v1/jobs/batch", as_model(BatchResults), body=body, wait_s=BULK_S)
+
+
+def batch_job(job: NewJob) -> bytes:
+    """Encode one job of a batch, with a key that is made when it has none."""
+    return encode({"idempotency_key": job.idempotency_key or make_key(), **job.body()})
 
 
 def quoted(key: str) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, TypeVar
 
 import httpx2
 
-from jobqueue.client.call import JSON_HEADERS, Answer, Call
+from jobqueue.client.bulk import IMPORT_S_MAX, FileImport, OnProgress
+from jobqueue.client.call import JSON_HEADERS, Answer, Call, as_model
 from jobqueue.client.problems import Unreachable, read_problem
 from jobqueue.client.retries import RetryPlan
+from jobqueue.protocol.batches import ImportResult
 
 Read = TypeVar("Read")
 
@@ -20,6 +23,8 @@ CONNECTIONS_MAX: Final = 100
 IDLE_S_MAX: Final = 30.0
 """How long an idle connection is kept: less than servers and their proxies keep theirs."""
 HTTP_OK: Final = range(200, 300)
+
+read_import: Final = as_model(ImportResult)
 
 
 def _options(url: str, api_key: str, timeout_s: float) -> dict[str, Any]:
@@ -58,6 +63,17 @@ class _Requests:
             "timeout": httpx2.Timeout(timeout_s, connect=min(self.timeout_s, CONNECT_S_MAX)),
         }
 
+    def import_arguments(self, asked: FileImport) -> dict[str, Any]:
+        """Say what to send for an import, beside its stream."""
+        timeout = httpx2.Timeout(self.timeout_s, connect=min(self.timeout_s, CONNECT_S_MAX), read=IMPORT_S_MAX, write=IMPORT_S_MAX)
+        return {"method": "POST", "url": "/v1/jobs/import", "timeout": timeout, **asked.request()}
+
+
+async def _in_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Read a file without holding up the loop."""
+    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        yield chunk
+
 
 class AsyncTransport:
     """For an event loop."""
@@ -81,15 +97,15 @@ class AsyncTransport:
             response = await self._http.request(**self._requests.arguments(call))
         return call.read(_answer(response))
 
-    @asynccontextmanager
-    async def streamed(self, method: str, path: str, **more: Any) -> AsyncIterator[httpx2.Response]:
-        """Send a request whose body or answer is a stream, once. Raises JobQueueError for what is no success."""
-        with _as_unreachable():
-            async with self._http.stream(method, path, **more) as response:
-                if response.status_code not in HTTP_OK:
-                    await response.aread()
-                    raise read_problem(response.status_code, response.headers, response.content)
-                yield response
+    async def send_file(self, asked: FileImport, on_progress: OnProgress | None) -> ImportResult:
+        """Import a file, from its start again when it broke off. Raises JobQueueError, OSError."""
+        async for attempt in self._requests.plan.tries(is_repeatable=True):
+            with attempt:
+                with _as_unreachable():
+                    content = _in_thread(asked.chunks(on_progress))
+                    response = await self._http.request(content=content, **self._requests.import_arguments(asked))
+                return read_import(_answer(response))
+        raise AssertionError
 
     async def close(self) -> None:
         """Close the connections."""
@@ -115,6 +131,15 @@ class BlockingTransport:
         with _as_unreachable():
             response = self._http.request(**self._requests.arguments(call))
         return call.read(_answer(response))
+
+    def send_file(self, asked: FileImport, on_progress: OnProgress | None) -> ImportResult:
+        """Import a file, from its start again when it broke off. Raises JobQueueError, OSError."""
+        for attempt in self._requests.plan.tries(is_repeatable=True):
+            with attempt:
+                with _as_unreachable():
+                    response = self._http.request(content=asked.chunks(on_progress), **self._requests.import_arguments(asked))
+                return read_import(_answer(response))
+        raise AssertionError
 
     def close(self) -> None:
         """Close the connections."""

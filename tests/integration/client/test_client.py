@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from jobqueue import AsyncClient
+from jobqueue import AsyncClient, NewJob
 from jobqueue.client.problems import JobNotSucceeded, WaitTimedOut
 from jobqueue.domain.errors import (
     IdempotencyKeyReused,
@@ -159,6 +159,19 @@ async def test_refusals_are_errors_of_their_own(api: Api, queue: AsyncClient) ->
         with pytest.raises(ScopeMissing) as refused:
             await client.submit("t")
     assert refused.value.scope == "jobs:write"
+
+
+async def test_many_jobs_are_stored_in_batches_and_again_adds_nothing(api: Api, queue: AsyncClient) -> None:
+    jobs = [NewJob(job_type="t", data={"n": n}, idempotency_key=f"k-{n}") for n in range(5)]
+    told: list[int] = []
+    results = await queue.submit_many(jobs, batch_size=2, on_progress=lambda count, _: told.append(count))
+    assert ([one.status for one in results], told) == (["created"] * 5, [2, 4, 5])
+    again = await queue.submit_many([*jobs, NewJob(job_type="u", idempotency_key="k-0"), NewJob(job_type="t")])
+    assert [one.status for one in again] == ["replayed"] * 5 + ["conflict", "created"]
+    assert [one.id for one in again[:6]] == [*(one.id for one in results), results[0].id]
+    with pytest.raises(InvalidFields) as caught:
+        await queue.submit_many([NewJob(job_type="t"), NewJob(job_type="not one")])
+    assert caught.value.fields[0][0] == "/jobs/1/payload/job_type"
 
 
 async def test_any_other_call_is_made_by_its_path(queue: AsyncClient) -> None:
