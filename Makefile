@@ -51,6 +51,10 @@ test-schema: $(DEV_STAMP) ## Run schemathesis over the OpenAPI document: 200 exa
 test-storm: $(DEV_STAMP) ## Run the idempotency storm: 32 clients, 50 keys a round, two API processes killed at random
 	@$(BIN)/python -m tests.faults.idempotency_storm $(ARGS)
 
+.PHONY: test-limits
+test-limits: $(DEV_STAMP) ## Run the limits under load at full length: rates, caps, shares, some 15 minutes
+	@$(BIN)/python -m tests.limits.rate $(ARGS)
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types and the floors of the house
 	$(BIN)/ruff check .

@@ -252,6 +252,71 @@ BEGIN
   ORDER BY h.band & 3 > 0, h.sort_at + (h.band & 3) * p_aging, h.job_id;
 END $$;
 
+CREATE FUNCTION jobqueue.draw_rate_v1(p_holder uuid, p_default integer, p_held_s double precision, p_tenants integer[], p_hands integer[], p_backs integer[], p_needs integer[], p_wants integer[]) RETURNS TABLE(tenant_id integer, per_minute integer, given integer, ahead integer, tokens double precision)
+    LANGUAGE plpgsql
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+DECLARE
+  v_ask record;
+  v_now timestamptz;
+  v_tokens double precision;
+  v_filled_at timestamptz;
+  v_others int;
+  v_is_kept boolean;
+BEGIN
+  PERFORM set_config('synchronous_commit', 'off', true);
+  FOR v_ask IN
+    SELECT u.tid, u.hand, u.back, u.need, u.want,
+      nullif(coalesce(t.rate_per_minute, (SELECT p.rate_per_minute FROM jobqueue.plan p WHERE p.name = t.plan), p_default), 0) AS rate
+    FROM unnest(p_tenants, p_hands, p_backs, p_needs, p_wants) u(tid, hand, back, need, want)
+    LEFT JOIN jobqueue.tenant t ON t.tenant_id = u.tid
+    ORDER BY u.tid
+  LOOP
+    tenant_id := v_ask.tid;
+    per_minute := v_ask.rate;
+    IF v_ask.rate IS NULL THEN
+      given := v_ask.need;
+      ahead := 0;
+      tokens := 0;
+      RETURN NEXT;
+      CONTINUE;
+    END IF;
+    SELECT b.tokens, b.filled_at INTO v_tokens, v_filled_at FROM jobqueue.rate_bucket b WHERE b.tenant_id = v_ask.tid FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+      INSERT INTO jobqueue.rate_bucket AS b (tenant_id, tokens) VALUES (v_ask.tid, 2 * v_ask.rate)
+      ON CONFLICT ON CONSTRAINT rate_bucket_pkey DO UPDATE SET filled_at = b.filled_at
+      RETURNING b.tokens, b.filled_at INTO v_tokens, v_filled_at;
+    END IF;
+    v_now := clock_timestamp();  -- read under the lock, so buckets fill by each moment once
+    SELECT coalesce(sum(l.held) FILTER (WHERE l.holder <> p_holder AND l.expires_at > v_now), 0), coalesce(bool_or(l.holder = p_holder OR l.expires_at <= v_now), false)
+    INTO v_others, v_is_kept
+    FROM jobqueue.rate_lease l
+    WHERE l.tenant_id = v_ask.tid;
+    v_tokens := greatest(0, least(
+      2 * v_ask.rate - v_others - v_ask.hand,
+      v_tokens + v_ask.back + v_ask.rate / 60.0 * greatest(0, extract(epoch FROM v_now - v_filled_at))));
+    given := least(v_ask.need, floor(v_tokens + 1e-6)::int);
+    v_tokens := greatest(0, v_tokens - given);
+    ahead := least(
+      v_ask.want, floor(v_tokens + 1e-6)::int,
+      CASE WHEN v_tokens >= v_ask.rate THEN floor(v_tokens / 16)::int ELSE floor(v_ask.rate / 60.0 * 0.05)::int END - v_ask.hand);
+    ahead := greatest(0, ahead);
+    tokens := greatest(0, v_tokens - ahead);
+    UPDATE jobqueue.rate_bucket b SET tokens = v_tokens - ahead, filled_at = v_now WHERE b.tenant_id = v_ask.tid;
+    IF v_ask.hand + ahead > 0 THEN
+      INSERT INTO jobqueue.rate_lease (tenant_id, holder, held, expires_at)
+      VALUES (v_ask.tid, p_holder, v_ask.hand + ahead, v_now + p_held_s * interval '1 second')
+      ON CONFLICT ON CONSTRAINT rate_lease_pkey DO UPDATE SET held = excluded.held, expires_at = excluded.expires_at;
+    ELSIF v_is_kept THEN
+      DELETE FROM jobqueue.rate_lease l WHERE l.tenant_id = v_ask.tid AND (l.holder = p_holder OR l.expires_at <= v_now);
+    END IF;
+    RETURN NEXT;
+  END LOOP;
+END $$;
+
 CREATE FUNCTION jobqueue.drop_week_v1(p_kept_s double precision, p_now timestamp with time zone) RETURNS text
     LANGUAGE plpgsql
     AS $_$
@@ -1505,6 +1570,27 @@ CREATE TABLE jobqueue.queue_sample (
 
 COMMENT ON TABLE jobqueue.queue_sample IS 'What ever arrived at and left a queue, read now and then from tally: the difference of two samples is a rate. Swept after minutes.';
 
+CREATE TABLE jobqueue.rate_bucket (
+    tenant_id integer NOT NULL,
+    tokens double precision NOT NULL,
+    filled_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT rate_bucket_tokens CHECK ((tokens >= (0)::double precision))
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.5', vacuum_truncate=off);
+
+COMMENT ON TABLE jobqueue.rate_bucket IS 'How many requests a tenant may make now, as of filled_at. No row: as many as its burst.';
+
+CREATE TABLE jobqueue.rate_lease (
+    tenant_id integer NOT NULL,
+    holder uuid NOT NULL,
+    held integer NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT rate_lease_held CHECK ((held >= 0))
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.5', vacuum_truncate=off);
+
+COMMENT ON TABLE jobqueue.rate_lease IS 'Requests an API process drew ahead from a tenant''s bucket and has not spent; changed under the bucket''s lock.';
+
 CREATE TABLE jobqueue.schema_version (
     version_num character varying(32) NOT NULL
 );
@@ -1581,6 +1667,12 @@ ALTER TABLE ONLY jobqueue.queue
 
 ALTER TABLE ONLY jobqueue.queue_sample
     ADD CONSTRAINT queue_sample_pkey PRIMARY KEY (tenant_id, queue_id, at);
+
+ALTER TABLE ONLY jobqueue.rate_bucket
+    ADD CONSTRAINT rate_bucket_pkey PRIMARY KEY (tenant_id);
+
+ALTER TABLE ONLY jobqueue.rate_lease
+    ADD CONSTRAINT rate_lease_pkey PRIMARY KEY (tenant_id, holder);
 
 ALTER TABLE ONLY jobqueue.schema_version
     ADD CONSTRAINT schema_version_pkc PRIMARY KEY (version_num);

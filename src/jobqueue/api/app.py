@@ -33,7 +33,7 @@ def create_app(services: ApiServices, *, version: str = "0") -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
-    app.state.gate = Gate(services.keys, services.tokens)
+    app.state.gate = Gate(services.keys, services.tokens, services.rates)
     app.add_exception_handler(JobQueueError, answer_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, answer_validation_error)

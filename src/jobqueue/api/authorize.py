@@ -1,7 +1,7 @@
 """The one way into every route: `requires(...)` names the scopes, `open_to_all` is for the few routes without a credential.
 
-A route without either fails a test that walks over all of them. It also refuses query parameters the route does not declare, since it is
-the one thing every route passes through.
+A route without either fails a test that walks over all of them. It also counts requests against the tenant's rate, and refuses query
+parameters the route does not declare, since it is the one thing every route passes through.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from urllib.parse import parse_qsl
 from fastapi import Depends
 from starlette.requests import Request
 
+from jobqueue.api.context import context_of
 from jobqueue.api.tokens import REFUSAL, TokenSigner
 from jobqueue.domain.access import Principal, Scope
-from jobqueue.domain.errors import InvalidFields, ScopeMissing, Unauthenticated
+from jobqueue.domain.errors import InvalidFields, RateLimited, ScopeMissing, Unauthenticated
+from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.tenants import KeyRing
 
 API_KEY_PREFIX: Final = "jq_"
@@ -24,9 +26,10 @@ QUERY_FIELDS_MAX: Final = 100
 class Gate:
     """Knows who stands behind a credential. One per process; create_app puts it on the application's state."""
 
-    def __init__(self, keys: KeyRing, tokens: TokenSigner) -> None:
+    def __init__(self, keys: KeyRing, tokens: TokenSigner, rates: RateLimiter) -> None:
         self._keys = keys
         self._tokens = tokens
+        self._rates = rates
 
     async def identify(self, authorization: str | None) -> Principal:
         """Answer whom an Authorization header speaks for. Raises Unauthenticated, the same for every reason."""
@@ -50,27 +53,43 @@ class Gate:
             return principal
         return Principal(principal.kind, principal.id, principal.tenant_id, principal.tenant, principal.scopes & claims.scopes)
 
+    async def count(self, request: Request, principal: Principal) -> None:
+        """Count a request against its tenant's rate; the middleware shows how it stands and takes back what does not count.
+
+        Raises RateLimited, DatabaseUnavailable.
+        """
+        context = context_of(request.scope)
+        context.taken = await self._rates.take(principal.tenant_id)
+        if context.taken.refused_s is not None:
+            raise RateLimited("the tenant has made as many requests as its rate allows", retry_after_s=context.taken.refused_s)
+
 
 class Requirement:
-    """What a route asks of its caller: any one of the scopes; none named: any credential will do."""
+    """What a route asks of its caller: any one of the scopes; none named: any credential will do. is_counted: against the tenant's rate."""
 
-    def __init__(self, *scopes: Scope) -> None:
+    def __init__(self, *scopes: Scope, is_counted: bool = True) -> None:
         self.scopes = frozenset(scopes)
+        self.is_counted = is_counted
         self._named = " or ".join(scopes)
 
     async def __call__(self, request: Request) -> Principal:
-        """Let the caller in. Raises Unauthenticated, ScopeMissing, InvalidFields."""
+        """Let the caller in. Raises Unauthenticated, ScopeMissing, RateLimited, InvalidFields."""
         gate: Gate = request.app.state.gate
         principal = await gate.identify(request.headers.get("authorization"))
         if self.scopes and not self.scopes & principal.scopes:
             raise ScopeMissing(self._named)
+        if self.is_counted:
+            await gate.count(request, principal)
         refuse_unknown_parameters(request)
         return principal
 
 
-def requires(*scopes: Scope) -> Any:
-    """Make the dependency of a route that needs a credential with one of the scopes."""
-    return Depends(Requirement(*scopes))
+def requires(*scopes: Scope, is_counted: bool | None = None) -> Any:
+    """Make the dependency of a route that needs a credential with one of the scopes.
+
+    is_counted: whether its requests count against the tenant's rate; unless said, all do but those of workers. Streams do not.
+    """
+    return Depends(Requirement(*scopes, is_counted=Scope.WORK not in scopes if is_counted is None else is_counted))
 
 
 def refuse_unknown_parameters(request: Request) -> None:

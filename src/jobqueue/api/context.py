@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jobqueue.operations.rates import Taken
+
 KEY: Final = "jobqueue.context"
 TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 TRACEPARENT_CHARACTERS: Final = 55
@@ -14,11 +16,12 @@ TRACEPARENT_CHARACTERS: Final = 55
 
 @dataclass(slots=True)
 class RequestContext:
-    """The ids of one request. correlation_id is the caller's, else the request's own id."""
+    """The ids of one request. correlation_id is the caller's, else the request's own id. taken: how it was counted, once it was."""
 
     request_id: str
     correlation_id: str
     traceparent: str | None
+    taken: Taken | None = None
 
 
 def context_of(scope: Mapping[str, Any]) -> RequestContext:

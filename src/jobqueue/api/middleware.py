@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobqueue.aio.clock import Clock
+from jobqueue.api import rate_headers
 from jobqueue.api.context import KEY, RequestContext, read_traceparent
 from jobqueue.api.problems import answer_error, internal_error
 from jobqueue.domain.errors import HeaderInvalid
@@ -83,6 +84,8 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = message["headers"] = list(message.get("headers", ()))
+            if (taken := self._context.taken) is not None:
+                rate_headers.settle(taken, self.status, headers)
             headers += (
                 (b"x-request-id", self._context.request_id.encode()),
                 (b"x-correlation-id", self._context.correlation_id.encode()),

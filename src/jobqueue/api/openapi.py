@@ -53,7 +53,7 @@ CORRELATION: Final = {
 }
 ALWAYS: Final = (errors.HeaderInvalid, errors.InvalidFields)
 WITH_BODY: Final = (errors.BodyMalformed, errors.BodyTooLarge)
-WITH_CREDENTIAL: Final = (errors.Unauthenticated, errors.ScopeMissing)
+WITH_CREDENTIAL: Final = (errors.Unauthenticated, errors.ScopeMissing, errors.RateLimited)
 WITH_DATABASE: Final = (errors.DatabaseUnavailable, errors.Overloaded)
 
 

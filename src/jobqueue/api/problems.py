@@ -52,6 +52,7 @@ PROBLEMS: Final[Mapping[type[JobQueueError], ProblemKind]] = {
     errors.NameTaken: ProblemKind(409, "The name is taken"),
     errors.LeaseLost: ProblemKind(409, "The lease is lost"),
     errors.QueueFull: ProblemKind(429, "The tenant's queue is full"),
+    errors.RateLimited: ProblemKind(429, "Too many requests"),
     errors.DatabaseUnavailable: ProblemKind(503, "The database does not answer", retry_after_s=1),
     errors.Overloaded: ProblemKind(503, "Too much at once", retry_after_s=1),
     errors.UnsafeDatabase: ProblemKind(503, "The database is not set up safely", retry_after_s=30),

@@ -10,6 +10,7 @@ from jobqueue.api.tokens import TokenSigner
 from jobqueue.domain.rotation import Lane
 from jobqueue.operations.database import Database
 from jobqueue.operations.naming import NameBook
+from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.readiness import Readiness
 from jobqueue.operations.submit import Submitter
 from jobqueue.operations.tenants import KeyRing
@@ -42,6 +43,7 @@ class ApiServices:
     submitter: Submitter
     end_waiter: EndWaiter
     keys: KeyRing
+    rates: RateLimiter
     tokens: TokenSigner
     limits: ApiLimits
     clock: Clock

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
+from uuid import uuid4
 
 from jobqueue.aio.clock import SystemClock
 from jobqueue.aio.supervise import run_services
@@ -22,6 +23,7 @@ from jobqueue.config import Settings
 from jobqueue.operations import server
 from jobqueue.operations.database import Database
 from jobqueue.operations.naming import NameBook
+from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.readiness import ReadinessProbe
 from jobqueue.operations.submit import SubmitDefaults, Submitter
 from jobqueue.operations.tenants import KeyRing
@@ -31,7 +33,7 @@ from jobqueue.telemetry.events import Telemetry
 from jobqueue.telemetry.metrics import Metrics
 
 CONNECTIONS: Final = 10
-"""Two for submits under way, one for wake-ups, the rest for reads."""
+"""Two for submits under way, one for wake-ups, one for rates, the rest for reads."""
 STOP_MARGIN_S: Final = 6.0
 """What a service may take beyond the shutdown grace: the submitter stores what it has taken."""
 
@@ -50,13 +52,16 @@ async def _serve(settings: Settings, listener: socket.socket, stop: asyncio.Even
         names = NameBook(db)
         submitter = Submitter(db, names, _defaults(settings), clock=clock, wake=waker.wake)
         end_waiter = EndWaiter(db, clock=clock)
+        rates = RateLimiter(db, default_per_minute=settings.rate_limit_requests_per_minute, holder=uuid4(), clock=clock)
         services = build_services(
-            settings, db, names, submitter, end_waiter, waker, telemetry, metrics, is_draining=stop.is_set, clock=clock
+            settings, db, names, submitter, end_waiter, rates, waker, telemetry, metrics, is_draining=stop.is_set, clock=clock
         )
         door = HttpServer(create_app(services, version=own_version()), listener, name="api", drain_s_max=settings.shutdown_grace_seconds)
         machines = MetricsPort(settings.metrics_port, db=db, metrics=metrics, is_draining=stop.is_set)
         # ended in reverse: those who wait for a job's end are let go, then the door, so that everything taken in is still stored and told
-        await run_services([machines, submitter, waker, door, end_waiter], stop, stop_s_max=settings.shutdown_grace_seconds + STOP_MARGIN_S)
+        await run_services(
+            [machines, submitter, waker, rates, door, end_waiter], stop, stop_s_max=settings.shutdown_grace_seconds + STOP_MARGIN_S
+        )
 
 
 def build_services(
@@ -65,6 +70,7 @@ def build_services(
     names: NameBook,
     submitter: Submitter,
     end_waiter: EndWaiter,
+    rates: RateLimiter,
     waker: Waker,
     telemetry: Telemetry,
     metrics: Metrics,
@@ -79,6 +85,7 @@ def build_services(
         submitter=submitter,
         end_waiter=end_waiter,
         keys=KeyRing(db, clock=clock),
+        rates=rates,
         tokens=TokenSigner(settings.api_secret_keys, now_s=time.time),
         limits=ApiLimits(
             tenant_cap=settings.tenant_max_concurrent,

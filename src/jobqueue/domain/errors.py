@@ -23,7 +23,8 @@
     │   ├── NameTaken
     │   └── LeaseLost
     ├── LimitReached
-    │   └── QueueFull
+    │   ├── QueueFull
+    │   └── RateLimited
     └── Unavailable                 try again, with the same key or token
         ├── DatabaseUnavailable
         └── Overloaded
@@ -210,6 +211,12 @@ class QueueFull(LimitReached):
     """The tenant has as many waiting jobs as it may have."""
 
     code = "queue_full"
+
+
+class RateLimited(LimitReached):
+    """The tenant has made as many requests as its rate allows."""
+
+    code = "rate_limited"
 
 
 class Unavailable(JobQueueError):

@@ -424,6 +424,30 @@ api_key = Table(
 )
 Index("api_key_tenant", api_key.c.tenant_id)
 
+rate_bucket = Table(
+    "rate_bucket",
+    metadata,
+    Column("tenant_id", Integer, primary_key=True, autoincrement=False),
+    Column("tokens", Double, nullable=False),
+    Column("filled_at", Moment, nullable=False, server_default=NOW),
+    CheckConstraint("tokens >= 0", name="tokens"),
+    comment="How many requests a tenant may make now, as of filled_at. No row: as many as its burst.",
+    postgresql_with={"fillfactor": "50", **HOT},
+)
+
+rate_lease = Table(
+    "rate_lease",
+    metadata,
+    Column("tenant_id", Integer, nullable=False),
+    Column("holder", Uuid, nullable=False),
+    Column("held", Integer, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    PrimaryKeyConstraint("tenant_id", "holder"),
+    CheckConstraint("held >= 0", name="held"),
+    comment="Requests an API process drew ahead from a tenant's bucket and has not spent; changed under the bucket's lock.",
+    postgresql_with={"fillfactor": "50", **HOT},
+)
+
 leader = Table(
     "leader",
     metadata,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest_asyncio
@@ -17,6 +18,7 @@ from jobqueue.api.services import ApiLimits, ApiServices
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.operations import server, tenants
 from jobqueue.operations.jobs import Caller
+from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.readiness import ReadinessProbe
 from jobqueue.operations.tenants import KeyRing
 from jobqueue.operations.waiting import EndWaiter
@@ -85,10 +87,28 @@ async def running_waiter(engine: Engine) -> AsyncIterator[EndWaiter]:
 
 
 @asynccontextmanager
+async def running_rates(engine: Engine, per_minute: int) -> AsyncIterator[RateLimiter]:
+    """The service that counts requests. per_minute 0: tenants without a rate of their own have no limit."""
+    rates = RateLimiter(engine.db, default_per_minute=per_minute, holder=uuid4(), clock=engine.clock)
+    service = asyncio.create_task(rates.run())
+    try:
+        yield rates
+    finally:
+        service.cancel()
+        await asyncio.wait([service])
+
+
+@asynccontextmanager
 async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
-    """Run the application's parts on a migrated database. limits: of ApiLimits, and max_queued."""
+    """Run the application's parts on a migrated database. limits: of ApiLimits, max_queued, and rate_per_minute, 0 none unless given."""
     defaults = {"max_queued": limits.pop("max_queued", 1_000_000)}
-    async with open_engine(dsn) as engine, engine.submitter(**defaults) as submitter, running_waiter(engine) as end_waiter:
+    per_minute = limits.pop("rate_per_minute", 0)
+    async with (
+        open_engine(dsn) as engine,
+        engine.submitter(**defaults) as submitter,
+        running_waiter(engine) as end_waiter,
+        running_rates(engine, per_minute) as rates,
+    ):
         telemetry, metrics = Telemetry(), Metrics()
         metrics.subscribe_to(telemetry)
 
@@ -101,6 +121,7 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
             submitter=submitter,
             end_waiter=end_waiter,
             keys=KeyRing(engine.db, clock=engine.clock),
+            rates=rates,
             tokens=TokenSigner([SECRET], now_s=time.time),
             limits=ApiLimits(**{"tenant_cap": 0, "cancel_grace_s": 30.0, "is_metrics_open": False, "worker_concurrency": 100, **limits}),
             clock=engine.clock,

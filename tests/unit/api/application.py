@@ -13,6 +13,7 @@ from jobqueue.api.services import ApiLimits, ApiServices
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.domain.access import TENANT_SCOPES, Principal, Scope
 from jobqueue.domain.errors import Unauthenticated
+from jobqueue.operations.rates import Taken
 from jobqueue.operations.readiness import Readiness
 from jobqueue.telemetry.events import Telemetry
 
@@ -36,6 +37,17 @@ class OneKey:
         return self.principal
 
 
+class NoRate:
+    """Tenants without a limit; counts what is counted."""
+
+    def __init__(self) -> None:
+        self.counted = 0
+
+    async def take(self, tenant_id: int) -> Taken:
+        self.counted += 1
+        return Taken(None, SystemClock())
+
+
 class Fake:
     """Stands for what a test does not reach."""
 
@@ -53,6 +65,7 @@ def make_app(*, keys: OneKey | None = None, telemetry: Telemetry | None = None, 
         "submitter": Fake(),
         "end_waiter": Fake(),
         "keys": keys or OneKey(),
+        "rates": NoRate(),
         "tokens": TokenSigner([SECRET], now_s=time.time),
         "limits": ApiLimits(tenant_cap=10, cancel_grace_s=30, is_metrics_open=is_metrics_open, worker_concurrency=100),
         "clock": SystemClock(),

@@ -8,6 +8,7 @@ from jobqueue.domain.access import Scope
 from tests.unit.api.application import API_KEY, OneKey, client_of, make_app
 
 OPEN = {"/", "/docs", "/docs/assets/{name}", "/docs/problems/{code}", "/openapi.json", "/auth/token", "/healthz/live", "/healthz/ready"}
+STREAMS = {"/v1/events"}
 
 
 def routes() -> list[APIRoute]:
@@ -27,6 +28,13 @@ def test_every_route_passes_exactly_one_guard() -> None:
 
 def test_only_the_named_routes_need_no_credential() -> None:
     assert {route.path for route in routes() if guards_of(route) == [open_to_all.dependency]} == OPEN
+
+
+def test_every_guarded_route_counts_but_those_of_workers_and_streams() -> None:
+    for route in routes():
+        if route.path not in OPEN:
+            guard = guards_of(route)[0]
+            assert guard.is_counted == (Scope.WORK not in guard.scopes and route.path not in STREAMS), route.path
 
 
 def test_what_changes_something_needs_a_scope_that_says_so() -> None:
