@@ -9,6 +9,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from jobqueue.domain.addresses import parse_networks
+
 PREFIX: Final = "JOBQUEUE_"
 SECRET_KEY_BYTES_MIN: Final = 32
 SECONDS_MAX: Final = 30 * 24 * 3600.0
@@ -50,6 +52,11 @@ def _secret_keys(keys: list[str]) -> list[str]:
     if not keys or any(len(key.encode()) < SECRET_KEY_BYTES_MIN for key in keys):
         raise ValueError(f"each key must have at least {SECRET_KEY_BYTES_MIN} bytes; make one with: openssl rand -hex 32")
     return keys
+
+
+def _networks(words: list[str]) -> list[str]:
+    parse_networks(words)
+    return words
 
 
 def _lower(value: object) -> object:
@@ -95,6 +102,17 @@ class Settings(BaseModel):
     """Import paths of the modules that register handlers."""
     files_dir: str | None = None
     """The only directory handlers may read and write; None: they read and write no files."""
+    isolated_memory_mib: int | None = Field(default=None, ge=64, le=16 * 1024 * 1024)
+    """None: half of what the machine, or the container, has."""
+    outbound_networks: Annotated[Names, AfterValidator(_networks)] = []
+    """What handlers may reach over HTTP although it is not public."""
+    smtp_host: str | None = None
+    """None: the handler `email` sends nothing."""
+    smtp_port: int | None = Field(default=None, ge=1, le=65535)
+    smtp_security: Annotated[Literal["starttls", "tls", "none"], BeforeValidator(_lower)] = "starttls"
+    smtp_username: str | None = Field(default=None, repr=False)
+    smtp_password: str | None = Field(default=None, repr=False)
+    smtp_from: str | None = None
 
     retention_days: int = Field(default=30, ge=2, le=3650)
     registration: Annotated[Literal["closed", "open"], BeforeValidator(_lower)] = "closed"
@@ -111,6 +129,10 @@ class Settings(BaseModel):
     def _check_together(self) -> Self:
         if self.retry_max_seconds < self.retry_base_seconds:
             raise ValueError(f"{PREFIX}RETRY_MAX_SECONDS: must be at least {PREFIX}RETRY_BASE_SECONDS")
+        if self.smtp_host is not None and self.smtp_from is None:
+            raise ValueError(f"{PREFIX}SMTP_FROM: is needed with {PREFIX}SMTP_HOST: who mails come from, such as jobs@example.com")
+        if self.smtp_username is not None and self.smtp_security == "none":
+            raise ValueError(f"{PREFIX}SMTP_SECURITY: with {PREFIX}SMTP_USERNAME it must not be none: the password would be sent in clear")
         return self
 
     @property

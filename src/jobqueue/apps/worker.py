@@ -20,13 +20,16 @@ from jobqueue.apps.version import own_version
 from jobqueue.config import Settings
 from jobqueue.worker.backend import Backend
 from jobqueue.worker.backends.postgres import PostgresOptions, factory
+from jobqueue.worker.backends.tenant_jobs import OF_DATABASE
 from jobqueue.worker.handlers import BUILTIN
 from jobqueue.worker.options import WorkerOptions
 from jobqueue.worker.registry import HandlerError, Registry, default_registry, load_handlers
 from jobqueue.worker.runtime import Worker
+from jobqueue.worker.surroundings import JobsAddress, Smtp
 
 EVERY_QUEUE: Final = "*"
 SUFFIX_BYTES: Final = 2
+MIB: Final = 1024**2
 
 
 async def serve(settings: Settings, stops: Stops) -> None:
@@ -74,7 +77,26 @@ def worker_options(settings: Settings, *, worker_id: str) -> WorkerOptions:
         poll_interval_s=settings.poll_interval,
         shutdown_grace_s=settings.shutdown_grace_seconds,
         cancel_grace_s=settings.cancel_grace_seconds,
+        isolated_memory_bytes=None if settings.isolated_memory_mib is None else settings.isolated_memory_mib * MIB,
         files_dir=files_dir(settings),
+        smtp=smtp(settings),
+        outbound_networks=tuple(settings.outbound_networks),
+        jobs=None if settings.database_url is None else JobsAddress(OF_DATABASE, settings.database_url),
+    )
+
+
+def smtp(settings: Settings) -> Smtp | None:
+    """The mail server, where there is one."""
+    if settings.smtp_host is None:
+        return None
+    assert settings.smtp_from is not None, "checked with the settings"
+    return Smtp(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        security=settings.smtp_security,
+        username=settings.smtp_username,
+        password=settings.smtp_password,
+        sender=settings.smtp_from,
     )
 
 

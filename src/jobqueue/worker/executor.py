@@ -66,6 +66,7 @@ class Executor:
         """settle takes a run whose outcome is set; ring says that no more than low_water jobs wait. Neither may call back."""
         self._registry = registry
         self._options = options
+        self._surroundings = options.surroundings
         self._clock = clock
         self._monotonic = clock.monotonic
         self._book = book
@@ -225,7 +226,7 @@ class Executor:
             return
         self._mark_started(run, spec)
         try:
-            value = await spec.function(Context(run.lease, run, self._options.files_dir), **spec.parse(run.lease.data_json))
+            value = await spec.function(Context(run.lease, run, self._surroundings), **spec.parse(run.lease.data_json))
         except GeneratorExit:  # the loop is gone
             raise
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises, SystemExit too, ends its job and not the worker
@@ -256,7 +257,7 @@ class Executor:
 
     def _call(self, run: Run, spec: HandlerSpec, loop: asyncio.AbstractEventLoop) -> None:
         """Run a plain handler; in its thread."""
-        outcome = verdict.call_plain(run, spec, Context(run.lease, run, self._options.files_dir))
+        outcome = verdict.call_plain(run, spec, Context(run.lease, run, self._surroundings))
         with suppress(RuntimeError):  # the loop is closed: the run was left long ago
             loop.call_soon_threadsafe(self._end, run, outcome)
 

@@ -11,12 +11,15 @@ from uuid import UUID
 import orjson
 
 from jobqueue.worker.files import Files
+from jobqueue.worker.surroundings import Surroundings, TenantJobs, open_jobs
 
 if TYPE_CHECKING:
     from jobqueue.domain.lease import Lease
 
 PROGRESS_MESSAGE_CHARS_MAX: Final = 500
 """Longer messages are cut: they are shown in lists and sent with every beat."""
+
+NO_SURROUNDINGS: Final = Surroundings()
 
 
 class Retry(Exception):
@@ -93,12 +96,12 @@ _DONE: Final = _Done()
 class Context:
     """A handler's first argument: the job, whether to stop, where to tell progress, its files. Safe to use from a thread."""
 
-    __slots__ = ("_files_dir", "_job", "_lease", "_reporter")
+    __slots__ = ("_job", "_lease", "_reporter", "surroundings")
 
-    def __init__(self, lease: Lease, reporter: Reporter, files_dir: str | None = None) -> None:
+    def __init__(self, lease: Lease, reporter: Reporter, surroundings: Surroundings = NO_SURROUNDINGS) -> None:
         self._lease = lease
         self._reporter = reporter
-        self._files_dir = files_dir
+        self.surroundings = surroundings
         self._job: JobView | None = None
 
     @property
@@ -121,7 +124,12 @@ class Context:
     @property
     def files(self) -> Files:
         """The tenant's files. Every use of them raises FileRefused on a worker that has no files directory."""
-        return Files(self._files_dir, self._lease.tenant)
+        return Files(self.surroundings.files_dir, self._lease.tenant)
+
+    @property
+    def jobs(self) -> TenantJobs:
+        """The jobs of the job's tenant, and of no other. Raises JobsNotReachable on a worker without a way to them."""
+        return open_jobs(self.surroundings.jobs, self._lease.tenant)
 
     def progress(self, percent: float, message: str = "") -> _Done:
         """Tell how far the job is: percent in [0, 100]. It is kept for the next beat; only the newest counts.

@@ -22,7 +22,7 @@ import orjson
 
 from jobqueue.aio.supervise import spawn
 from jobqueue.domain.outcome import Outcome
-from jobqueue.worker import outcomes
+from jobqueue.worker import memory, outcomes
 from jobqueue.worker.options import WorkerOptions
 from jobqueue.worker.registry import HandlerSpec
 from jobqueue.worker.run import Run, StopReason
@@ -164,8 +164,8 @@ def _request(run: Run, spec: HandlerSpec, options: WorkerOptions) -> bytes:
         "main_path": getattr(main, "__file__", None),
         "name": spec.name,
         "path": sys.path,
-        "memory_bytes": options.isolated_memory_bytes,
-        "files_dir": options.files_dir,
+        "memory_bytes": memory.limit_bytes(spec.memory_mib, options.isolated_memory_bytes),
+        "surroundings": options.surroundings,
     }
     return orjson.dumps(request, default=str) + b"\n"  # default: asyncpg's UUID is a subclass, which orjson does not take by itself
 

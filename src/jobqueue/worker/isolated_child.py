@@ -10,7 +10,6 @@ import asyncio
 import importlib
 import importlib.util
 import os
-import resource
 import signal
 import sys
 import threading
@@ -22,9 +21,10 @@ from pydantic import TypeAdapter
 
 from jobqueue.domain.lease import Lease
 from jobqueue.domain.outcome import Outcome
-from jobqueue.worker import outcomes
+from jobqueue.worker import memory, outcomes
 from jobqueue.worker.handler import Context
 from jobqueue.worker.registry import HandlerSpec
+from jobqueue.worker.surroundings import Surroundings
 
 MAIN_ALIAS: Final = "__jobqueue_main__"
 """What the worker's own main script is called here: it must not see itself as the main program again."""
@@ -39,8 +39,8 @@ class Request(TypedDict):
     main_path: str | None
     name: str
     path: list[str]
-    memory_bytes: int | None
-    files_dir: str | None
+    memory_bytes: int
+    surroundings: Any
 
 
 class Line:
@@ -76,10 +76,9 @@ def main() -> None:
     line = Line(int(sys.argv[1]))
     request = _take_request()
     lease = TypeAdapter(Lease).validate_python(request["lease"])
-    if request["memory_bytes"] is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (request["memory_bytes"], request["memory_bytes"]))
+    memory.bound(request["memory_bytes"])
     run = ChildRun(line)
-    context = Context(lease, run, request["files_dir"])
+    context = Context(lease, run, TypeAdapter(Surroundings).validate_python(request["surroundings"]))
     answer: dict[str, Any]
     try:
         spec = HandlerSpec(request["name"], _find(request))
@@ -163,7 +162,7 @@ def _answer_of_error(error: BaseException) -> dict[str, Any]:
     """A cancellation is the worker's to judge: it knows why it asked for one."""
     if isinstance(error, asyncio.CancelledError):
         return {"cancelled": True}
-    outcome: Outcome = outcomes.of_error(error)
+    outcome: Outcome = outcomes.out_of_memory() if isinstance(error, MemoryError) else outcomes.of_error(error)
     return {"outcome": outcome}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from jobqueue.worker.surroundings import JobsAddress, Smtp, Surroundings
+
 CLAIM_JOBS_MAX: Final = 500
 """One claim's size: large enough to pay for the round trip, small enough to answer in some ms."""
 
@@ -33,8 +35,9 @@ class WorkerOptions:
     """A worker's settings; all durations are seconds.
 
     worker_id is what metrics call this process. A handler that is told to stop gets cancel_grace_s to end, then it is left behind.
-    isolated_memory_bytes bounds the address space of an isolated run's process; None leaves it to the system.
-    files_dir is what `ctx.files` is below of, an absolute path; None: handlers read and write no files.
+    isolated_memory_bytes bounds the memory of an isolated run's process, where its handler names no bound; None: memory.default_bytes().
+    files_dir is what `ctx.files` is below of, an absolute path; None: handlers read and write no files. smtp, outbound_networks and jobs
+    are handed on to handlers too (surroundings.py).
     """
 
     worker_id: str = "worker"
@@ -44,6 +47,14 @@ class WorkerOptions:
     cancel_grace_s: float = 30.0
     isolated_memory_bytes: int | None = None
     files_dir: str | None = None
+    smtp: Smtp | None = None
+    outbound_networks: tuple[str, ...] = ()
+    jobs: JobsAddress | None = None
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What handlers get of these."""
+        return Surroundings(files_dir=self.files_dir, smtp=self.smtp, outbound_networks=self.outbound_networks, jobs=self.jobs)
 
     def __post_init__(self) -> None:
         assert self.concurrency >= 1

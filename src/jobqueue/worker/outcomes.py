@@ -74,6 +74,12 @@ def crashed(how: str) -> Outcome:
     return Outcome(OutcomeKind.FAILED, failure=Failure("Crashed", f"the job's process ended without an answer: {how}"), is_crash=True)
 
 
+def out_of_memory() -> Outcome:
+    """Make the outcome of an isolated run that wanted more memory than it has: a crash, for without a process of its own it is one."""
+    failure = Failure("OutOfMemory", "the run wanted more memory than it may have; @job(memory_mib=...) sets how much that is")
+    return Outcome(OutcomeKind.FAILED, failure=failure, is_crash=True)
+
+
 def released() -> Outcome:
     """Make the outcome that gives a job back with its attempt."""
     return Outcome(OutcomeKind.RELEASED)

@@ -18,6 +18,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
+MEMORY_MIB_MIN: Final = 64
+
 
 class HandlerError(Exception):
     """A handler cannot be registered or loaded; one line that says which and what to change."""
@@ -25,7 +27,7 @@ class HandlerError(Exception):
 
 @dataclass(frozen=True)
 class HandlerSpec:
-    """One handler. queue, attempts_max and timeout_s are None where it leaves them to the job and the settings."""
+    """One handler. queue, attempts_max, timeout_s and memory_mib are None where it leaves them to the job and the settings."""
 
     name: str
     function: Callable[..., Any]
@@ -33,6 +35,7 @@ class HandlerSpec:
     attempts_max: int | None = None
     timeout_s: float | None = None
     is_isolated: bool = False
+    memory_mib: int | None = None
 
     @cached_property
     def is_async(self) -> bool:
@@ -102,18 +105,23 @@ class Registry:
         max_attempts: int | None = None,
         timeout: float | None = None,
         isolated: bool = False,
+        memory_mib: int | None = None,
     ) -> Callable[[Function], Function]:
         """Register the decorated function as the handler of a job type; the function itself stays as it is.
 
-        timeout is in seconds. isolated: every run gets a process of its own. A plain `def` runs in a thread.
+        timeout is in seconds. isolated: every run gets a process of its own, with at most memory_mib of memory; the bound holds
+        too for the isolated run that follows a crash. A plain `def` runs in a thread.
         """
         if max_attempts is not None and max_attempts < 1:
             raise HandlerError(f"handler {name!r}: max_attempts is at least 1")
         if timeout is not None and not timeout > 0:
             raise HandlerError(f"handler {name!r}: timeout is a number of seconds above 0")
 
+        if memory_mib is not None and memory_mib < MEMORY_MIB_MIN:
+            raise HandlerError(f"handler {name!r}: memory_mib is at least {MEMORY_MIB_MIN}, which Python itself needs")
+
         def register(function: Function) -> Function:
-            self.add(HandlerSpec(name, function, queue, max_attempts, timeout, isolated))
+            self.add(HandlerSpec(name, function, queue, max_attempts, timeout, isolated, memory_mib))
             return function
 
         return register

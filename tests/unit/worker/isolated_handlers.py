@@ -44,6 +44,10 @@ def devour(ctx: Context) -> int:
     return len(bytearray(4 * 1024**3))
 
 
+def devour_bounded(ctx: Context) -> int:
+    return len(bytearray(1024**3))
+
+
 def reject(ctx: Context) -> str:
     return "\x00"
 
@@ -79,4 +83,4 @@ def wait_plain(ctx: Context) -> str:
 SPECS = [
     HandlerSpec(function.__name__, function, is_isolated=True)
     for function in (give, give_plain, leave, quit_politely, fault, abort, devour, reject, touch_and_hang, wait, wait_plain)
-]
+] + [HandlerSpec("devour_bounded", devour_bounded, is_isolated=True, memory_mib=256)]

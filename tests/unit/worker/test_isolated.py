@@ -98,7 +98,13 @@ async def test_process_that_answers_has_not_crashed(engine: FakeEngine, registry
 async def test_memory_beyond_the_limit_is_refused_to_the_job(engine: FakeEngine, registry: Registry) -> None:
     outcome = await run_one(engine, registry, "devour", isolated_memory_bytes=1024 * MIB)
     assert outcome.failure is not None
-    assert outcome.failure.type == "MemoryError"
+    assert (outcome.failure.type, outcome.is_crash) == ("OutOfMemory", True)
+
+
+async def test_handlers_own_bound_goes_before_the_workers(engine: FakeEngine, registry: Registry) -> None:
+    outcome = await run_one(engine, registry, "devour_bounded", isolated_memory_bytes=8 * 1024 * MIB)
+    assert outcome.failure is not None
+    assert outcome.failure.type == "OutOfMemory"
 
 
 async def test_memory_within_the_limit_is_granted(engine: FakeEngine, registry: Registry) -> None:

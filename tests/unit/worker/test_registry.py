@@ -85,4 +85,6 @@ def test_public_names_are_found_lazily() -> None:
 def test_builtin_handlers_can_be_included(registry: Registry) -> None:
     registry.include(BUILTIN)
     registry.check()
-    assert registry.job_types == ["csv_correct", "csv_validate", "echo", "sleep"]
+    assert registry.job_types == [
+        "csv_correct", "csv_validate", "echo", "email", "http_request", "image_resize", "report", "sleep",
+    ]  # fmt: skip
