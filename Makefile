@@ -55,6 +55,10 @@ test-storm: $(DEV_STAMP) ## Run the idempotency storm: 32 clients, 50 keys a rou
 test-limits: $(DEV_STAMP) ## Run the limits under load at full length: rates, caps, shares, some 15 minutes
 	@$(BIN)/python -m tests.limits.rate $(ARGS)
 
+.PHONY: faults
+faults: $(BENCH_STAMP) ## Break everything and judge what is left: SECONDS=600 SEED=1, or ARGS="--only T06 --cycles 25", ARGS=--list
+	@$(BIN)/python -m tests.faults.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types and the floors of the house
 	$(BIN)/ruff check .

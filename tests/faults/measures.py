@@ -44,15 +44,19 @@ def counters(history: History) -> dict[str, int]:
 
 def _submit_counters(history: History) -> Counter[str]:
     found: Counter[str] = Counter()
-    made = {(row.tenant, row.key) for row in history.rows.values()}
+    unknown: set[tuple[int, str]] = set()
     for call in history.calls("submit"):
         code = None if call.end is None else call.end.data.get("code")
         found["submits"] += 1
         found[f"submit_{call.kind}"] += 1
         if code is not None:
             found[f"answer_{code}"] += 1
-        if call.kind == "info" and (call.invoke.data["tenant"], call.invoke.data["key"]) in made:
-            found["submit_info_happened"] += 1
+        key = call.invoke.data["tenant"], call.invoke.data["key"]
+        if call.kind == "info":
+            unknown.add(key)
+        elif key in unknown:  # the first answer after an unknown one says whether that one had happened
+            unknown.discard(key)
+            found["submit_info_happened" if code == 200 else "submit_info_had_not_happened"] += 1
     found["keys"] = len({(call.invoke.data["tenant"], call.invoke.data["key"]) for call in history.calls("submit")})
     return found
 
@@ -136,11 +140,36 @@ def figures(history: History) -> dict[str, Any]:
         "jobs": len(history.rows),
         "submit_s_from_due": quantiles(answered),
         "claim_s": quantiles(claims),
+        "call_s": quantiles(_calls_s(history)),
+        "errors_after_heal": errors_after_heal(history),
         "info_rate": round(unknown / max(1, len(submits)), 4),
         "orphan_leased_again_s": quantiles(leased_again),
         "orphan_started_again_s": quantiles(started_again),
         "in_flight_at_faults": quantiles([float(count) for count in in_flight_at_faults(history)]),
     }
+
+
+def _calls_s(history: History) -> list[float]:
+    """How long workers' calls to their database took, without the time their process was stopped in."""
+    stops: dict[str, list[int]] = defaultdict(list)
+    for op in history.notes("nemesis"):
+        if op.data["what"].startswith("stop"):
+            stops[op.data["target"]].append(op.at_ns)
+    return [
+        (call.end.at_ns - call.invoke.at_ns) / NS_PER_S
+        for verb in ("claim", "beat", "settle")
+        for call in history.calls(verb)
+        if call.end is not None and not any(call.invoke.at_ns <= at_ns <= call.end.at_ns for at_ns in stops[call.invoke.process])
+    ]
+
+
+def errors_after_heal(history: History) -> int:
+    """Submits sent two seconds or more after healing that were not answered as they should be."""
+    healed = [op.at_ns for op in history.notes("healed")]
+    if not healed:
+        return 0
+    late = [call for call in history.calls("submit") if call.invoke.at_ns > healed[-1] + 2 * NS_PER_S]
+    return sum(call.kind == "info" or (call.end is not None and call.end.data.get("code") is None) for call in late)
 
 
 def in_flight_at_faults(history: History) -> list[int]:

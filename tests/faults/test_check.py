@@ -265,6 +265,10 @@ def started_after_cancel(story: Story) -> None:
     story.rows["j3"] = replace(story.rows["j3"], status="dlq")
 
 
+def worker_ended(story: Story) -> None:
+    story.note(22, "died", target="w1", code=1)
+
+
 ANOMALIES: dict[str, list[Callable[[Story], None]]] = {
     "lost": [row_gone],
     "stuck": [still_queued],
@@ -291,6 +295,7 @@ ANOMALIES: dict[str, list[Callable[[Story], None]]] = {
     "wrong_dlq": [buried_early],
     "effect": [result_of_another_run],
     "cancel_broken": [started_after_cancel],
+    "died": [worker_ended],
 }
 CASES = [
     pytest.param(anomaly, spoil, id=f"{anomaly}-{number}") for anomaly, spoils in ANOMALIES.items() for number, spoil in enumerate(spoils)

@@ -25,7 +25,11 @@ DEADLINE_S: Final = 5.0
 """How long one call may take; longer ones say so."""
 CONNECT_S_MAX: Final = 5.0
 POOL_WAIT_S_MAX: Final = 1.0
-"""Waiting longer for a connection is overload: the caller is told to come back."""
+"""Waiting longer for one of the pool's connections is overload: the caller is told to come back.
+
+While the pool has not all of its connections, a wait may be for one that is being made, and gets CONNECT_S_MAX: cut off sooner, a connection
+that takes longer than this to make (a far server, a busy machine after all were lost at once) would be begun for ever and never made.
+"""
 TRIES_MAX: Final = 5
 """Of a statement that was rolled back for certain."""
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT, USER_TIMEOUT_MS = 5, 2, 3, 10_000
@@ -172,10 +176,11 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
+        wait_s = POOL_WAIT_S_MAX if self._pool.get_size() >= self.size else CONNECT_S_MAX
         try:
-            connection = await self._pool.acquire(timeout=POOL_WAIT_S_MAX)
+            connection = await self._pool.acquire(timeout=wait_s)
         except TimeoutError as error:
-            raise DatabaseUnavailable(f"no connection was free or could be made within {POOL_WAIT_S_MAX:g} s") from error
+            raise DatabaseUnavailable(f"no connection was free or could be made within {wait_s:g} s") from error
         except Exception as error:
             raise (translate(error) or error) from error
         try:

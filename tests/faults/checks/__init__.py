@@ -37,4 +37,5 @@ ALL: Final[tuple[Check, ...]] = (
     ends.wrong_dlq,
     ends.effect,
     ends.cancel_broken,
+    ends.died,
 )

@@ -49,6 +49,12 @@ def cancel_broken(history: History) -> Iterator[Finding]:
             yield from _broken_cancel(history, call, starts)
 
 
+def died(history: History) -> Iterator[Finding]:
+    """A process of the product that ended by itself: nothing may need somebody to start it again."""
+    for op in history.notes("died"):
+        yield Finding("died", f"{op.data['target']} ended by itself with {op.data['code']}")
+
+
 def _broken_cancel(history: History, call: Call, starts: dict[str, int]) -> Iterator[Finding]:
     assert call.end is not None
     job, code = call.invoke.data["job"], call.end.data["code"]

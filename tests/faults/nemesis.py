@@ -1,0 +1,271 @@
+"""What breaks things, each a coroutine that goes on until cancelled. All is drawn from the run's seed and written down as it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import psutil
+
+from jobqueue.apps.embedded import EmbeddedServer
+from tests.faults import truth
+from tests.faults.deployment import Deployment, Slot
+from tests.faults.proxy import CALM, Mood, Proxy
+from tests.faults.record import Recorder
+
+POLL_S: Final = 0.1
+
+
+@dataclass
+class Stage:
+    """What a nemesis may lay hands on."""
+
+    server: EmbeddedServer
+    database: str
+    deployment: Deployment
+    proxies: dict[str, Proxy]
+    recorder: Recorder
+    chance: random.Random
+    lease_s: float
+    kills_itself: bool = False
+
+    def tell(self, what: str, target: str = "") -> None:
+        """Write down a fault."""
+        self.recorder.note("nemesis", what=what, target=target)
+
+    async def pause(self, least_s: float, most_s: float) -> None:
+        """Let things run for a while."""
+        await asyncio.sleep(self.chance.uniform(least_s, most_s))
+
+    def pick(self, role: str) -> Slot | None:
+        """Somebody of a role who lives."""
+        living = [slot for slot in self.deployment.of(role) if slot.is_alive]
+        return self.chance.choice(living) if living else None
+
+    @property
+    def dsn(self) -> str:
+        """The database, past every proxy."""
+        return self.server.dsn(self.database)
+
+
+Nemesis = Callable[[Stage], Coroutine[Any, Any, None]]
+
+
+async def keep_alive(stage: Stage) -> None:
+    """Not a fault: start again what has ended."""
+    while True:
+        await asyncio.sleep(POLL_S)
+        stage.deployment.revive(kills_itself=stage.kills_itself)
+
+
+def killing(role: str, least_s: float, most_s: float) -> Nemesis:
+    """SIGKILL one of a role, again and again."""
+
+    async def kill(stage: Stage) -> None:
+        while True:
+            await stage.pause(least_s, most_s)
+            if (slot := stage.pick(role)) is not None:
+                stage.deployment.kill(slot, f"kill_{role}")
+
+    return kill
+
+
+def stopping(role: str, least_s: float, most_s: float, *, leases: tuple[float, float]) -> Nemesis:
+    """SIGSTOP one of a role for some lease lengths, then SIGCONT."""
+
+    async def stop(stage: Stage) -> None:
+        while True:
+            await stage.pause(least_s, most_s)
+            slot = stage.pick(role)
+            if slot is None:
+                continue
+            target, process = slot.target, slot.process
+            stage.tell(f"stop_{role}", target)
+            stage.deployment.signal(slot, signal.SIGSTOP)
+            try:
+                await stage.pause(leases[0] * stage.lease_s, leases[1] * stage.lease_s)
+            finally:
+                if process is slot.process:
+                    stage.tell(f"cont_{role}", target)
+                    stage.deployment.signal(slot, signal.SIGCONT)
+
+    return stop
+
+
+def terminating(role: str, least_s: float, most_s: float) -> Nemesis:
+    """SIGTERM one of a role, sometimes twice."""
+
+    async def terminate(stage: Stage) -> None:
+        while True:
+            await stage.pause(least_s, most_s)
+            if (slot := stage.pick(role)) is not None:
+                stage.tell(f"term_{role}", slot.target)
+                stage.deployment.signal(slot, signal.SIGTERM, ends=True)
+                if stage.chance.random() < 0.3:
+                    await stage.pause(0.1, 1)
+                    stage.deployment.signal(slot, signal.SIGTERM, ends=True)
+
+    return terminate
+
+
+async def wake_stopped(stage: Stage) -> None:
+    """Not a fault of its own: resume workers that stopped themselves at a point, after twice their lease."""
+    since: dict[int, float] = {}
+    loop = asyncio.get_running_loop()
+    try:
+        while True:
+            await asyncio.sleep(POLL_S)
+            for pid in _stopped(stage):
+                if loop.time() - since.setdefault(pid, loop.time()) >= 2 * stage.lease_s:
+                    del since[pid]
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGCONT)
+    finally:
+        for pid in _stopped(stage):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def _stopped(stage: Stage) -> list[int]:
+    found = []
+    for slot in stage.deployment.of("worker"):
+        if slot.is_alive and slot.process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if psutil.Process(slot.process.pid).status() == psutil.STATUS_STOPPED:
+                    found.append(slot.process.pid)
+    return found
+
+
+def restarting_postgres(least_s: float, most_s: float, *, down_leases: tuple[float, float]) -> Nemesis:
+    """`pg_ctl stop -m immediate`, stay away for a while, start."""
+
+    async def restart(stage: Stage) -> None:
+        while True:
+            await stage.pause(least_s, most_s)
+            stage.tell("pg_stop")
+            try:
+                await stage.server.stop_immediately()
+                await stage.pause(down_leases[0] * stage.lease_s, down_leases[1] * stage.lease_s)
+            finally:
+                if not stage.server.is_running:
+                    await stage.server.start()
+                stage.tell("pg_start")
+
+    return restart
+
+
+def killing_a_backend(least_s: float, most_s: float) -> Nemesis:
+    """kill -9 of one server process: the postmaster then resets all of them."""
+
+    async def kill(stage: Stage) -> None:
+        while True:
+            await stage.pause(least_s, most_s)
+            pids = await _backends(stage)
+            if pids:
+                stage.tell("kill_backend")
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(stage.chance.choice(pids), signal.SIGKILL)
+
+    return kill
+
+
+def killing_the_postmaster(least_s: float, most_s: float) -> Nemesis:
+    """kill -9 of the postmaster; its backends hold the shared memory for a moment, so the start is tried until it succeeds."""
+
+    async def kill(stage: Stage) -> None:
+        while True:
+            await stage.pause(least_s, most_s)
+            if stage.server.is_running:
+                stage.tell("kill_postmaster")
+                os.kill(stage.server.pid, signal.SIGKILL)
+                while stage.server.is_running:
+                    await asyncio.sleep(POLL_S)
+                await stage.server.start()
+
+    return kill
+
+
+async def _backends(stage: Stage) -> list[int]:
+    with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        connection = await truth.connect(stage.dsn)
+        try:
+            rows = await connection.fetch("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'jobqueue-%'")
+        finally:
+            await connection.close(timeout=5)
+        return [row["pid"] for row in rows]
+    return []
+
+
+def terminating_backends(least_s: float, most_s: float) -> Nemesis:
+    """`pg_terminate_backend` for every connection of ours at once."""
+
+    async def terminate(stage: Stage) -> None:
+        while True:
+            await stage.pause(least_s, most_s)
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                connection = await truth.connect(stage.dsn)
+                stage.tell("terminate_backends")
+                try:
+                    await connection.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'jobqueue-%'"
+                    )
+                finally:
+                    await connection.close(timeout=5)
+
+    return terminate
+
+
+MOODS: Final[dict[str, Mood]] = {
+    "delay_50": Mood(delay_s=0.05),
+    "delay_200": Mood(delay_s=0.2),
+    "delay_1000": Mood(delay_s=1.0),
+    "freeze": Mood(is_frozen=True),
+    "lose_to_server": Mood(loses_to_server=True),
+    "lose_to_client": Mood(loses_to_client=True),
+    "refuse": Mood(refuses=True),
+    "trickle": Mood(bytes_per_s=1_000),
+}
+
+
+def disturbing(
+    least_s: float, most_s: float, *, for_s: tuple[float, float], moods: tuple[str, ...] = tuple(MOODS), who: str = ""
+) -> Nemesis:
+    """Have one component's way to the database misbehave for a while. who: only proxies whose name begins so."""
+
+    async def disturb(stage: Stage) -> None:
+        while True:
+            await stage.pause(least_s, most_s)
+            proxy = stage.proxies[stage.chance.choice(sorted(name for name in stage.proxies if name.startswith(who)))]
+            name = stage.chance.choice((*moods, "reset") if moods == tuple(MOODS) else moods)
+            stage.tell(f"net_{name}", proxy.name)
+            if name == "reset":
+                proxy.reset()
+                continue
+            proxy.behave(MOODS[name])
+            try:
+                await stage.pause(*for_s)
+            finally:
+                proxy.behave(CALM)
+                stage.tell("net_heal", proxy.name)
+
+    return disturb
+
+
+def ioctl_shutdown(mount: Path) -> None:
+    """Cut the power of an ext4: EXT4_IOC_SHUTDOWN without flushing its log, as root."""
+    import fcntl
+    import struct
+
+    handle = os.open(mount, 0)
+    try:
+        fcntl.ioctl(handle, 0x8004587D, struct.pack("I", 2))
+    finally:
+        os.close(handle)
