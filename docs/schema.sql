@@ -1137,6 +1137,20 @@ CREATE TABLE jobqueue.api_key (
 
 COMMENT ON TABLE jobqueue.api_key IS 'A key''s secret is 256 random bits, so its SHA-256 is as good as a slow hash.';
 
+CREATE TABLE jobqueue.app_user (
+    user_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    tenant_id integer NOT NULL,
+    email text NOT NULL,
+    password_hash text NOT NULL,
+    scopes text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    disabled_at timestamp with time zone,
+    logged_in_at timestamp with time zone,
+    CONSTRAINT app_user_password_hash CHECK ((password_hash ~~ '$argon2id$%'::text))
+);
+
+COMMENT ON TABLE jobqueue.app_user IS 'A person of a tenant. email as domain/person.py writes it, so that one address is one row.';
+
 CREATE TABLE jobqueue.blocked (
     sort_at timestamp with time zone NOT NULL,
     job_id uuid NOT NULL,
@@ -1539,6 +1553,13 @@ CREATE TABLE jobqueue.leader (
 
 COMMENT ON TABLE jobqueue.leader IS 'Who does the periodic work, an optimisation only: everything is right with any number of reapers.';
 
+CREATE TABLE jobqueue.login_bucket (
+    subject uuid NOT NULL,
+    free_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE jobqueue.login_bucket IS 'How far an account or an address has run ahead of its rate of logins; in the past: it has not. subject: a hash.';
+
 CREATE TABLE jobqueue.plan (
     name text NOT NULL,
     weight smallint NOT NULL,
@@ -1629,6 +1650,12 @@ ALTER TABLE jobqueue.worker ALTER COLUMN worker_id ADD GENERATED ALWAYS AS IDENT
 ALTER TABLE ONLY jobqueue.api_key
     ADD CONSTRAINT api_key_pkey PRIMARY KEY (api_key_id);
 
+ALTER TABLE ONLY jobqueue.app_user
+    ADD CONSTRAINT app_user_email_key UNIQUE (email);
+
+ALTER TABLE ONLY jobqueue.app_user
+    ADD CONSTRAINT app_user_pkey PRIMARY KEY (user_id);
+
 ALTER TABLE ONLY jobqueue.concurrency_key
     ADD CONSTRAINT concurrency_key_pkey PRIMARY KEY (key_id);
 
@@ -1655,6 +1682,9 @@ ALTER TABLE ONLY jobqueue.leader
 
 ALTER TABLE ONLY jobqueue.lease
     ADD CONSTRAINT lease_pkey PRIMARY KEY (job_id);
+
+ALTER TABLE ONLY jobqueue.login_bucket
+    ADD CONSTRAINT login_bucket_pkey PRIMARY KEY (subject);
 
 ALTER TABLE ONLY jobqueue.plan
     ADD CONSTRAINT plan_pkey PRIMARY KEY (name);
@@ -1691,6 +1721,8 @@ ALTER TABLE ONLY jobqueue.worker
 
 CREATE INDEX api_key_tenant ON jobqueue.api_key USING btree (tenant_id);
 
+CREATE INDEX app_user_tenant ON jobqueue.app_user USING btree (tenant_id);
+
 CREATE UNIQUE INDEX blocked_job ON jobqueue.blocked USING btree (tenant_id, job_id);
 
 CREATE INDEX blocked_start_by ON jobqueue.blocked USING btree (start_by) WHERE (start_by IS NOT NULL);
@@ -1708,6 +1740,8 @@ CREATE INDEX job_by_type ON ONLY jobqueue.job USING btree (tenant_id, type_id, j
 CREATE INDEX lease_key ON jobqueue.lease USING btree (key_id) WHERE (key_id IS NOT NULL);
 
 CREATE INDEX lease_tenant ON jobqueue.lease USING btree (tenant_id, claim_seq);
+
+CREATE INDEX login_bucket_free ON jobqueue.login_bucket USING btree (free_at);
 
 CREATE INDEX outcome_state ON ONLY jobqueue.outcome USING btree (tenant_id, state, job_id);
 

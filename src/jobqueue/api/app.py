@@ -14,11 +14,11 @@ from jobqueue.api.authorize import Gate
 from jobqueue.api.middleware import Door
 from jobqueue.api.openapi import build_document
 from jobqueue.api.problems import answer_error, answer_http_exception, answer_validation_error
-from jobqueue.api.routes import auth, batches, changes, docs, health, jobs, lists, queues, stats
+from jobqueue.api.routes import api_keys, auth, batches, changes, docs, health, jobs, lists, queues, stats, tenants
 from jobqueue.api.services import ApiServices
 from jobqueue.domain.errors import JobQueueError
 
-ROUTES: Final = (jobs, batches, lists, changes, queues, stats, auth, health)
+ROUTES: Final = (jobs, batches, lists, changes, queues, stats, auth, api_keys, tenants, health)
 """The busiest first: routes are tried in order."""
 STORY: Final = "A durable job queue: accepted means stored, one owner per job, exact limits per tenant."
 
@@ -33,7 +33,7 @@ def create_app(services: ApiServices, *, version: str = "0") -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
-    app.state.gate = Gate(services.keys, services.tokens, services.rates)
+    app.state.gate = Gate(services.keys, services.users, services.tokens, services.rates)
     app.add_exception_handler(JobQueueError, answer_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, answer_validation_error)

@@ -13,11 +13,12 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from jobqueue.api.context import context_of
-from jobqueue.api.tokens import REFUSAL, TokenSigner
-from jobqueue.domain.access import Principal, Scope
+from jobqueue.api.tokens import TokenSigner
+from jobqueue.domain.access import REFUSAL, Principal, Scope
 from jobqueue.domain.errors import InvalidFields, RateLimited, ScopeMissing, Unauthenticated
+from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.rates import RateLimiter
-from jobqueue.operations.tenants import KeyRing
+from jobqueue.operations.users import UserRing
 
 API_KEY_PREFIX: Final = "jq_"
 QUERY_FIELDS_MAX: Final = 100
@@ -26,8 +27,9 @@ QUERY_FIELDS_MAX: Final = 100
 class Gate:
     """Knows who stands behind a credential. One per process; create_app puts it on the application's state."""
 
-    def __init__(self, keys: KeyRing, tokens: TokenSigner, rates: RateLimiter) -> None:
+    def __init__(self, keys: KeyRing, users: UserRing, tokens: TokenSigner, rates: RateLimiter) -> None:
         self._keys = keys
+        self._users = users
         self._tokens = tokens
         self._rates = rates
 
@@ -42,11 +44,10 @@ class Gate:
         return await self._identify_token(credential)
 
     async def _identify_token(self, token: str) -> Principal:
-        """A token has the scopes it was made with, less what its key lost since."""
+        """A token has the scopes it was made with, less what its key or user lost since."""
         claims = self._tokens.read(token)
-        if claims.kind != "key":
-            raise Unauthenticated(REFUSAL)
-        principal = await self._keys.still_lives(claims.id)
+        ring = self._users if claims.kind == "user" else self._keys
+        principal = await ring.still_lives(claims.id)
         if principal.tenant != claims.tenant:
             raise Unauthenticated(REFUSAL)
         if principal.scopes == claims.scopes:
@@ -75,7 +76,8 @@ class Requirement:
     async def __call__(self, request: Request) -> Principal:
         """Let the caller in. Raises Unauthenticated, ScopeMissing, RateLimited, InvalidFields."""
         gate: Gate = request.app.state.gate
-        principal = await gate.identify(request.headers.get("authorization"))
+        given = request.headers.getlist("authorization")
+        principal = await gate.identify(given[0] if len(given) == 1 else None)  # of two, nobody can say which one is meant
         if self.scopes and not self.scopes & principal.scopes:
             raise ScopeMissing(self._named)
         if self.is_counted:
@@ -113,4 +115,6 @@ open_to_all: Final = Depends(refuse_unknown_parameters)
 AnyCaller = Annotated[Principal, requires()]
 JobsReader = Annotated[Principal, requires(Scope.JOBS_READ)]
 JobsWriter = Annotated[Principal, requires(Scope.JOBS_WRITE)]
+TenantAdmin = Annotated[Principal, requires(Scope.TENANT_ADMIN)]
+TenantReader = Annotated[Principal, requires(Scope.TENANT_ADMIN, Scope.OPERATOR)]
 MetricsReader = Annotated[Principal, requires(Scope.METRICS_READ, Scope.OPERATOR)]

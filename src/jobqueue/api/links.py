@@ -13,6 +13,8 @@ QUEUE_CALLS: Final = ("get_queue", "change_queue", "pause_queue", "resume_queue"
 SHOW_A_JOB: Final = ("submit_job", "get_job", "patch_job", "cancel_job", "delete_job", "retry_job", "force_success_of_job")
 SHOW_A_QUEUE: Final = QUEUE_CALLS
 
+SHOW_A_TENANT: Final = ("create_tenant", "get_tenant", "change_tenant")
+
 
 def add_links(document: dict[str, Any]) -> None:
     """Write the links into every answer that shows a job or a queue."""
@@ -21,6 +23,9 @@ def add_links(document: dict[str, Any]) -> None:
         _link(calls[name], {"job_id": "$response.body#/id"}, [target for target in JOB_CALLS if target != name])
     for name in SHOW_A_QUEUE:
         _link(calls[name], {"name": "$response.body#/name"}, [target for target in QUEUE_CALLS if target != name])
+    _link(calls["create_api_key"], {"key_id": "$response.body#/id"}, ["delete_api_key"])
+    for name in SHOW_A_TENANT:
+        _link(calls[name], {"tenant_id": "$response.body#/id"}, ["get_tenant", "change_tenant"])
     _link(calls["submit_job"], {"name": "$response.body#/queue"}, QUEUE_CALLS)
     assert all(target in calls for target in (*JOB_CALLS, *QUEUE_CALLS))
 

@@ -14,13 +14,22 @@ from jobqueue.api.links import add_links
 from jobqueue.api.problems import PROBLEMS
 from jobqueue.domain import errors
 from jobqueue.domain.errors import JobQueueError
-from jobqueue.protocol import access, batches, filters, jobs, problem, queues
+from jobqueue.protocol import access, batches, filters, jobs, problem, queues, tenants
 
 REFERENCE: Final = "#/components/schemas/{model}"
 MODELS: Final = (
     access.TokenRequest,
     access.Token,
     access.Me,
+    access.Registration,
+    access.Login,
+    access.ApiKeyRequest,
+    access.ApiKeyMade,
+    access.ApiKeysPage,
+    tenants.Tenant,
+    tenants.TenantsPage,
+    tenants.TenantRequest,
+    tenants.TenantChange,
     jobs.JobRequest,
     jobs.RetryRequest,
     batches.Batch,
@@ -43,7 +52,11 @@ MODELS: Final = (
     queues.QueuesStats,
     problem.Problem,
 )
-BEARER: Final = {"type": "http", "scheme": "bearer", "description": "An API key, or a token from POST /auth/token."}
+BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key, or a token from POST /auth/token, /auth/login or /auth/register.",
+}
 CORRELATION: Final = {
     "name": "X-Correlation-Id",
     "in": "header",

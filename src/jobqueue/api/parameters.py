@@ -71,6 +71,16 @@ def read_cursor(cursor: str, job_filter: JobFilter) -> UUID:
     return UUID(bytes=decoded[:ID_BYTES])
 
 
+def write_text_cursor(text: str) -> str:
+    """Make the cursor of what follows a place that text names, in ASCII."""
+    return _encode(text.encode("ascii"))
+
+
+def read_text_cursor(cursor: str) -> str:
+    """Read the text of a cursor; whether it is of its list is the caller's to check. Raises CursorInvalid."""
+    return _decode(cursor).decode("latin-1")
+
+
 def write_name_cursor(name: str) -> str:
     """Make the cursor of what follows a name."""
     return _encode(name.encode("ascii"))

@@ -8,14 +8,25 @@ from dataclasses import dataclass
 from jobqueue.aio.clock import Clock
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.domain.rotation import Lane
+from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.database import Database
 from jobqueue.operations.naming import NameBook
+from jobqueue.operations.passwords import Passwords
 from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.readiness import Readiness
 from jobqueue.operations.submit import Submitter
-from jobqueue.operations.tenants import KeyRing
+from jobqueue.operations.users import UserRing
 from jobqueue.operations.waiting import EndWaiter
 from jobqueue.telemetry.events import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDefaults:
+    """Limits from the settings, of tenants that have none of their own nor by their plan; 0: none."""
+
+    max_concurrent: int = 0
+    max_queued: int = 0
+    rate_per_minute: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,8 @@ class ApiLimits:
     cancel_grace_s: float
     is_metrics_open: bool
     worker_concurrency: int
+    is_registration_open: bool = False
+    tenant: TenantDefaults = TenantDefaults()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,8 @@ class ApiServices:
     end_waiter: EndWaiter
     keys: KeyRing
     rates: RateLimiter
+    users: UserRing
+    passwords: Passwords
     tokens: TokenSigner
     limits: ApiLimits
     clock: Clock

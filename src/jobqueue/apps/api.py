@@ -11,7 +11,7 @@ from uuid import uuid4
 from jobqueue.aio.clock import SystemClock
 from jobqueue.aio.supervise import run_services
 from jobqueue.api.app import create_app
-from jobqueue.api.services import ApiLimits, ApiServices
+from jobqueue.api.services import ApiLimits, ApiServices, TenantDefaults
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.apps import metrics_peers
 from jobqueue.apps.database import opened
@@ -21,12 +21,14 @@ from jobqueue.apps.process import make_telemetry
 from jobqueue.apps.version import own_version
 from jobqueue.config import Settings
 from jobqueue.operations import server
+from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.database import Database
 from jobqueue.operations.naming import NameBook
+from jobqueue.operations.passwords import Passwords
 from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.readiness import ReadinessProbe
 from jobqueue.operations.submit import SubmitDefaults, Submitter
-from jobqueue.operations.tenants import KeyRing
+from jobqueue.operations.users import UserRing
 from jobqueue.operations.waiting import EndWaiter
 from jobqueue.operations.wakeups import Waker
 from jobqueue.telemetry.events import Telemetry
@@ -86,12 +88,20 @@ def build_services(
         end_waiter=end_waiter,
         keys=KeyRing(db, clock=clock),
         rates=rates,
+        users=UserRing(db, clock=clock),
+        passwords=Passwords(),
         tokens=TokenSigner(settings.api_secret_keys, now_s=time.time),
         limits=ApiLimits(
             tenant_cap=settings.tenant_max_concurrent,
             cancel_grace_s=settings.cancel_grace_seconds,
             is_metrics_open=settings.metrics_open,
             worker_concurrency=settings.worker_concurrency,
+            is_registration_open=settings.registration == "open",
+            tenant=TenantDefaults(
+                max_concurrent=settings.tenant_max_concurrent,
+                max_queued=settings.tenant_max_queued,
+                rate_per_minute=settings.rate_limit_requests_per_minute,
+            ),
         ),
         clock=clock,
         telemetry=telemetry,

@@ -9,8 +9,8 @@ from jobqueue.config import Settings
 from jobqueue.domain.access import ID_BYTES, SECRET_BYTES
 from jobqueue.domain.errors import NameTaken, Unauthenticated
 from jobqueue.operations import tenants
+from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.database import Database, open_database
-from jobqueue.operations.tenants import KeyRing
 
 TENANT: Final = "demo"
 REQUESTS_PER_MINUTE: Final = 6_000

@@ -1,4 +1,4 @@
-"""What an operator does on the database from the command line: tenants and their keys."""
+"""What an operator does on the database from the command line: tenants, their keys, their people."""
 
 import secrets
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Final
 from jobqueue.apps.database import opened
 from jobqueue.config import Settings
 from jobqueue.domain.access import ID_BYTES, SECRET_BYTES
-from jobqueue.operations import tenants
+from jobqueue.operations import tenants, users
 from jobqueue.operations.tenants import PAGE_MAX, TenantView
 
 PURPOSE: Final = "operator"
@@ -36,3 +36,9 @@ async def create_key(settings: Settings, *, tenant: str, name: str, scopes: Sequ
         chance = secrets.token_bytes(ID_BYTES + SECRET_BYTES)
         _, api_key = await tenants.create_api_key(db, await tenants.find(db, tenant), name=name, scopes=scopes, random_bytes=chance)
     return api_key
+
+
+async def set_user_disabled(settings: Settings, email: str, *, is_disabled: bool) -> None:
+    """Disable a user or let them in again. Raises NotFound."""
+    async with opened(settings, size=1, purpose=PURPOSE) as db:
+        await users.set_disabled(db, email, is_disabled=is_disabled)

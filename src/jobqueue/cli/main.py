@@ -12,7 +12,7 @@ import typer
 
 from jobqueue.apps.refusals import ChildRefused, RoleFailed, StartRefused
 from jobqueue.apps.version import own_version
-from jobqueue.cli import keys, roles, tenants
+from jobqueue.cli import keys, roles, tenants, users
 from jobqueue.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USAGE, complain, say
 
 PROGRAM: Final = "jobqueue"
@@ -24,6 +24,7 @@ for role in (roles.dev, roles.api, roles.worker, roles.reaper, roles.migrate):
     commands.command()(role)
 commands.add_typer(tenants.commands, name="tenants")
 commands.add_typer(keys.commands, name="keys")
+commands.add_typer(users.commands, name="users")
 
 WrongUsage: Final = cast(
     type[Any], next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

@@ -29,12 +29,12 @@ def create(
 
 @commands.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False) -> None:
-    """List all tenants with their limits; a limit that is not set is the plan's, else the settings'."""
+    """List all tenants with their limits, their own or their plan's; one that is not set is the settings'."""
     with server_packages():
         from jobqueue.apps import operator
         from jobqueue.apps.process import run
     settings = load_settings("database_url")
-    rows = [asdict(tenant) for tenant in run(operator.list_tenants(settings))]
+    rows = [{column: asdict(tenant)[column] for column in COLUMNS} for tenant in run(operator.list_tenants(settings))]
     if as_json:
         say_json(rows)
     else:

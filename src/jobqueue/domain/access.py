@@ -28,10 +28,14 @@ class Scope(StrEnum):
 TENANT_SCOPES: Final = (Scope.JOBS_READ, Scope.JOBS_WRITE, Scope.WORK, Scope.TENANT_ADMIN, Scope.METRICS_READ)
 """What a tenant can do with its own; `operator` crosses tenants and is given only from the command line."""
 
+REFUSAL: Final = "the credential is not valid"
+"""What is said of every credential that is not good, whatever is wrong with it."""
+
 ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_CHARACTERS, SECRET_CHARACTERS, CHECKSUM_CHARACTERS = 8, 43, 6
 SECRET_BYTES: Final = 32
 ID_BYTES: Final = 6
+API_KEY_ID: Final = re.compile(rf"[0-9A-Za-z]{{{ID_CHARACTERS}}}")
 API_KEY: Final = re.compile(rf"jq_([0-9A-Za-z]{{{ID_CHARACTERS}}})_([0-9A-Za-z]{{{SECRET_CHARACTERS + CHECKSUM_CHARACTERS}}})")
 
 

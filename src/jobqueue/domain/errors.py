@@ -13,7 +13,8 @@
     │   └── IdempotencyKeyReused    the key belongs to another body
     ├── AccessRefused
     │   ├── Unauthenticated
-    │   └── ScopeMissing
+    │   ├── ScopeMissing
+    │   └── RegistrationClosed
     ├── NotFound                    also: belongs to another tenant
     ├── Conflict                    the state of the world refuses it now
     │   ├── SubmitInProgress        a twin holds the key in an open transaction
@@ -21,10 +22,12 @@
     │   ├── AttemptsExhausted
     │   ├── NotFinished
     │   ├── NameTaken
+    │   ├── KeysExhausted           the tenant has as many API keys as it may have
     │   └── LeaseLost
     ├── LimitReached
     │   ├── QueueFull
-    │   └── RateLimited
+    │   ├── RateLimited
+    │   └── TooManyAttempts         logins and registrations of an account or an address
     └── Unavailable                 try again, with the same key or token
         ├── DatabaseUnavailable
         └── Overloaded
@@ -145,6 +148,12 @@ class ScopeMissing(AccessRefused):
         self.scope = scope
 
 
+class RegistrationClosed(AccessRefused):
+    """Nobody may register here: an operator makes the tenants."""
+
+    code = "registration_closed"
+
+
 class NotFound(JobQueueError):
     """There is no such thing for this tenant."""
 
@@ -191,6 +200,12 @@ class NameTaken(Conflict):
     code = "name_taken"
 
 
+class KeysExhausted(Conflict):
+    """The tenant has as many API keys as it may have; delete one that is not used any more."""
+
+    code = "keys_exhausted"
+
+
 class LeaseLost(Conflict):
     """The lease is no longer the caller's: it expired, or another worker holds a newer one."""
 
@@ -217,6 +232,12 @@ class RateLimited(LimitReached):
     """The tenant has made as many requests as its rate allows."""
 
     code = "rate_limited"
+
+
+class TooManyAttempts(LimitReached):
+    """Too many logins or registrations were tried for this account or from this address."""
+
+    code = "too_many_attempts"
 
 
 class Unavailable(JobQueueError):

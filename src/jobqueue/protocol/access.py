@@ -6,9 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from jobqueue.protocol.wire import Answered, Asked
+from jobqueue.domain.access import Scope
+from jobqueue.domain.person import PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN
+from jobqueue.protocol.wire import Answered, Asked, Moment
 
 CREDENTIAL_CHARACTERS_MAX = 4096
+EMAIL_CHARACTERS_MAX = 320
+KEY_NAME_CHARACTERS_MAX = 100
 Credential = Annotated[str, StringConstraints(min_length=1, max_length=CREDENTIAL_CHARACTERS_MAX)]
 
 
@@ -34,3 +38,65 @@ class Me(Answered):
     id: str
     tenant_id: str
     scopes: list[str]
+
+
+class Registration(Asked):
+    """A person who wants an account, with a tenant of their own."""
+
+    email: Annotated[str, StringConstraints(max_length=EMAIL_CHARACTERS_MAX)] = Field(json_schema_extra={"format": "email"})
+    password: str = Field(
+        repr=False,
+        min_length=PASSWORD_CHARACTERS_MIN,
+        max_length=PASSWORD_CHARACTERS_MAX,
+        description="Any characters; none of those that everybody tries first.",
+    )
+    tenant: str = Field(description="The name of the tenant to make: 1-63 of a-z, 0-9 and -.")
+
+
+class Login(Asked):
+    """A person who has an account."""
+
+    email: Annotated[str, StringConstraints(max_length=EMAIL_CHARACTERS_MAX)]
+    password: str = Field(repr=False, max_length=PASSWORD_CHARACTERS_MAX)
+
+
+class ApiKeyRequest(Asked):
+    """An API key to be made."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=KEY_NAME_CHARACTERS_MAX)] = Field(description="What it is for.")
+    scopes: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=len(Scope),
+        description=f"Of {', '.join(Scope)}; at most the caller's own, all of which it has when they are left out.",
+    )
+    expires_at: Moment | None = Field(default=None, description="When it stops working; left out: never.")
+
+
+class ApiKeyMade(Answered):
+    """A new API key. The key itself is shown here and never again."""
+
+    id: str
+    name: str
+    api_key: str = Field(repr=False)
+    scopes: list[str]
+    expires_at: Moment | None
+
+
+class ApiKey(Answered):
+    """An API key, without its secret, which is not kept."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: Moment
+    expires_at: Moment | None
+    last_used_at: Moment | None = Field(description="At most a minute behind.")
+
+
+class ApiKeysPage(Answered):
+    """The tenant's API keys, newest first."""
+
+    items: list[ApiKey]
+    next_cursor: str | None
+    has_more: bool

@@ -6,7 +6,7 @@ from typing import Final
 
 from jobqueue.aio.clock import Clock
 from jobqueue.aio.periodic import OnFault, PeriodicService
-from jobqueue.operations import queues, upkeep, workers
+from jobqueue.operations import queues, upkeep, users, workers
 from jobqueue.operations.database import Database
 from jobqueue.operations.upkeep import EXPIRED_MAX, FOLDED_MAX, PROMOTED_MAX, WALK_START
 from jobqueue.operations.wakeups import Waker
@@ -123,6 +123,7 @@ class PartitionKeeper(Keeper):
         week = await upkeep.drop_oldest_partition(self._db, kept_s=self._kept_s)
         if week is None:
             await workers.sweep(self._db, silent_s=self._kept_s + WALK_S)
+            await users.sweep_tries(self._db)
             return None
         self._emit(PartitionDropped(week))
         return 0.0

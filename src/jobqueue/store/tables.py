@@ -448,6 +448,32 @@ rate_lease = Table(
     postgresql_with={"fillfactor": "50", **HOT},
 )
 
+app_user = Table(
+    "app_user",
+    metadata,
+    Column("user_id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("tenant_id", Integer, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("created_at", Moment, nullable=False, server_default=NOW),
+    Column("disabled_at", Moment),
+    Column("logged_in_at", Moment),
+    UniqueConstraint("email"),
+    CheckConstraint("password_hash LIKE '$argon2id$%'", name="password_hash"),
+    comment="A person of a tenant. email as domain/person.py writes it, so that one address is one row.",
+)
+Index("app_user_tenant", app_user.c.tenant_id)
+
+login_bucket = Table(
+    "login_bucket",
+    metadata,
+    Column("subject", Uuid, primary_key=True),
+    Column("free_at", Moment, nullable=False),
+    comment="How far an account or an address has run ahead of its rate of logins; in the past: it has not. subject: a hash.",
+)
+Index("login_bucket_free", login_bucket.c.free_at)
+
 leader = Table(
     "leader",
     metadata,

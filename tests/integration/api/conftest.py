@@ -17,10 +17,12 @@ from jobqueue.api.app import create_app
 from jobqueue.api.services import ApiLimits, ApiServices
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.operations import server, tenants
+from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.jobs import Caller
+from jobqueue.operations.passwords import Passwords
 from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.readiness import ReadinessProbe
-from jobqueue.operations.tenants import KeyRing
+from jobqueue.operations.users import UserRing
 from jobqueue.operations.waiting import EndWaiter
 from jobqueue.protocol.jobs import Job
 from jobqueue.telemetry.events import Telemetry
@@ -122,6 +124,8 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
             end_waiter=end_waiter,
             keys=KeyRing(engine.db, clock=engine.clock),
             rates=rates,
+            users=UserRing(engine.db, clock=engine.clock),
+            passwords=Passwords(),
             tokens=TokenSigner([SECRET], now_s=time.time),
             limits=ApiLimits(**{"tenant_cap": 0, "cancel_grace_s": 30.0, "is_metrics_open": False, "worker_concurrency": 100, **limits}),
             clock=engine.clock,

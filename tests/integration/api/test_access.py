@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobqueue.operations import tenants
+from jobqueue.operations import remembered
 from jobqueue.protocol.access import Me, Token
 from tests.integration.api.conftest import Api, make_key
 
@@ -42,8 +42,8 @@ async def test_a_deleted_key_and_its_tokens_stop_within_five_seconds(api: Api, m
     key = await make_key(api.engine, api.caller)
     token = await exchange(api, key)
     await api.engine.raw.execute("DELETE FROM jobqueue.api_key WHERE api_key_id = $1", key.split("_")[1])
-    assert tenants.VERIFIED_S_MAX <= 4
-    monkeypatch.setattr(tenants, "VERIFIED_S_MAX", 0.0)
+    assert remembered.VERIFIED_S_MAX <= 4
+    monkeypatch.setattr(remembered, "VERIFIED_S_MAX", 0.0)
     for credential in (key, token):
         async with api.as_other(credential) as client:
             assert (await client.get("/auth/me")).status_code == 401

@@ -48,11 +48,20 @@ class NoRate:
         return Taken(None, SystemClock())
 
 
+class NoUsers:
+    """A ring without users."""
+
+    async def still_lives(self, user_id: str) -> Principal:
+        raise Unauthenticated("the credential is not valid")
+
+
 class Fake:
     """Stands for what a test does not reach."""
 
 
-def make_app(*, keys: OneKey | None = None, telemetry: Telemetry | None = None, is_metrics_open: bool = False, **services: Any) -> FastAPI:
+def make_app(
+    *, keys: OneKey | None = None, users: Any = None, telemetry: Telemetry | None = None, is_metrics_open: bool = False, **services: Any
+) -> FastAPI:
     async def render(tenant: str | None) -> bytes:
         return f"of {tenant}".encode()
 
@@ -66,6 +75,8 @@ def make_app(*, keys: OneKey | None = None, telemetry: Telemetry | None = None, 
         "end_waiter": Fake(),
         "keys": keys or OneKey(),
         "rates": NoRate(),
+        "users": users or NoUsers(),
+        "passwords": Fake(),
         "tokens": TokenSigner([SECRET], now_s=time.time),
         "limits": ApiLimits(tenant_cap=10, cancel_grace_s=30, is_metrics_open=is_metrics_open, worker_concurrency=100),
         "clock": SystemClock(),

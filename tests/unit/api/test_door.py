@@ -212,4 +212,4 @@ class TestDocs:
         for path, calls in document["paths"].items():
             for method, call in calls.items():
                 assert {"400", "422", "503"} <= set(call["responses"]), (method, path)
-                assert ("401" in call["responses"]) == ("security" in call or path == "/auth/token"), (method, path)
+                assert ("401" in call["responses"]) == ("security" in call or path in ("/auth/token", "/auth/login")), (method, path)

@@ -7,7 +7,18 @@ from jobqueue.api.authorize import Requirement, open_to_all
 from jobqueue.domain.access import Scope
 from tests.unit.api.application import API_KEY, OneKey, client_of, make_app
 
-OPEN = {"/", "/docs", "/docs/assets/{name}", "/docs/problems/{code}", "/openapi.json", "/auth/token", "/healthz/live", "/healthz/ready"}
+OPEN = {
+    "/",
+    "/docs",
+    "/docs/assets/{name}",
+    "/docs/problems/{code}",
+    "/openapi.json",
+    "/auth/token",
+    "/auth/login",
+    "/auth/register",
+    "/healthz/live",
+    "/healthz/ready",
+}
 STREAMS = {"/v1/events"}
 
 

@@ -29,6 +29,7 @@ WITH_DATA: list[JobQueueError] = [
     errors.WrongState("no", status="running"),
     errors.QueueFull("no", retry_after_s=1.2),
     errors.RateLimited("no", retry_after_s=0.3),
+    errors.TooManyAttempts("no", retry_after_s=1.2),
 ]
 SAMPLES = [*WITH_DATA, *(kind("no") for kind in PROBLEMS if kind not in map(type, WITH_DATA))]
 

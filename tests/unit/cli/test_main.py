@@ -45,7 +45,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
     return err
 
 
-@pytest.mark.parametrize("noun", ["dev", "api", "worker", "reaper", "migrate", "tenants", "keys"])
+@pytest.mark.parametrize("noun", ["dev", "api", "worker", "reaper", "migrate", "tenants", "keys", "users"])
 def test_help_names_every_command(noun: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     assert f"\n  {noun} " in capsys.readouterr().out

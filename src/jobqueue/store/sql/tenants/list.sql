@@ -1,9 +1,13 @@
--- List tenants by name with what they have now.
+-- List tenants by name with the limits of their own, else their plan's, and what they have now.
 -- tenant:  all, operators only
-SELECT t.name, t.plan, t.weight, t.max_concurrent, t.max_queued, t.rate_per_minute, t.created_at,
+SELECT t.tenant_id, t.name, t.plan, t.weight, t.created_at,
+  coalesce(t.max_concurrent, p.max_concurrent) AS max_concurrent,
+  coalesce(t.max_queued, p.max_queued) AS max_queued,
+  coalesce(t.rate_per_minute, p.rate_per_minute) AS rate_per_minute,
   (SELECT count(*) FROM jobqueue.lease l WHERE l.tenant_id = t.tenant_id) AS running,
   (SELECT coalesce(sum(c.n), 0)::bigint FROM jobqueue.tally c WHERE c.tenant_id = t.tenant_id AND c.status IN ('queued', 'scheduled', 'blocked', 'failed')) AS queued
 FROM jobqueue.tenant t
+LEFT JOIN jobqueue.plan p ON p.name = t.plan
 WHERE t.name > @after
 ORDER BY t.name
 LIMIT @limit
