@@ -17,6 +17,8 @@ from tests.faults.record import Recorder, now_ns
 
 IN_FLIGHT_MAX: Final = 2_000
 TRIES_S_MAX: Final = 180.0
+RETRY_S: Final = 0.1
+RETRY_S_MAX: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,10 @@ class Load:
         self.open += 1
         try:
             async with asyncio.timeout(TRIES_S_MAX):
+                wait_s = RETRY_S
                 while (job := await self._try(tenant, key, variant, content, due_ns)) is None:
-                    await asyncio.sleep(self._chance.uniform(0.05, 0.5))
+                    await asyncio.sleep(wait_s * self._chance.uniform(0.5, 1))
+                    wait_s = min(2 * wait_s, RETRY_S_MAX)
         except TimeoutError:
             self.unanswered += 1
             return

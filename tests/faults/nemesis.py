@@ -18,7 +18,8 @@ import psutil
 from jobqueue.apps.embedded import EmbeddedServer
 from tests.faults import truth
 from tests.faults.deployment import Deployment, Slot
-from tests.faults.proxy import CALM, Mood, Proxy
+from tests.faults.proxies import RemoteProxy
+from tests.faults.proxy import CALM, Mood
 from tests.faults.record import Recorder
 
 POLL_S: Final = 0.1
@@ -31,7 +32,7 @@ class Stage:
     server: EmbeddedServer
     database: str
     deployment: Deployment
-    proxies: dict[str, Proxy]
+    proxies: dict[str, RemoteProxy]
     recorder: Recorder
     chance: random.Random
     lease_s: float

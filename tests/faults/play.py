@@ -32,7 +32,8 @@ from tests.faults.deployment import ROOT, Deployment
 from tests.faults.history import Params
 from tests.faults.load import Load, Shape
 from tests.faults.nemesis import Nemesis, Stage
-from tests.faults.proxy import CALM, Proxy
+from tests.faults.proxies import ProxyHost, RemoteProxy
+from tests.faults.proxy import CALM
 from tests.faults.record import Recorder, clock_offset_ns
 
 READY_S_MAX: Final = 60.0
@@ -98,10 +99,10 @@ async def play(
     offset_ns = clock_offset_ns()
     async with contextlib.AsyncExitStack() as stack:
         deployment = Deployment(directory, recorder, scenario.settings)
-        stack.callback(deployment.stop)
-        proxies = await _deploy(stack, scenario, deployment, server, database, chance)
+        proxies = _deploy(stack, scenario, deployment, server, database, chance)
         lease_s = float(deployment.settings["JOBQUEUE_LEASE_SECONDS"])
         stage = Stage(server, database, deployment, proxies, recorder, chance, lease_s, scenario.kills_itself)
+        stack.callback(deployment.stop)
         deployment.start_all()
         await until_ready(deployment.urls)
         load = Load(deployment.urls, keys, scenario.shape, recorder, chance)
@@ -144,20 +145,21 @@ async def make_tenants(dsn: str, caps: tuple[int, ...]) -> dict[int, str]:
     return keys
 
 
-async def _deploy(
+def _deploy(
     stack: contextlib.AsyncExitStack,
     scenario: Scenario,
     deployment: Deployment,
     server: EmbeddedServer,
     database: str,
     chance: random.Random,
-) -> dict[str, Proxy]:
+) -> dict[str, RemoteProxy]:
     """Lay out the slots, each with a proxy of its own before the database."""
-    proxies: dict[str, Proxy] = {}
+    host = stack.enter_context(ProxyHost.running())
+    proxies: dict[str, RemoteProxy] = {}
     counts = {"api": scenario.apis, "worker": scenario.workers, "reaper": scenario.reapers}
     for role, count in counts.items():
         for number in range(1, count + 1):
-            proxy = proxies[f"{role}-{number}"] = await stack.enter_async_context(Proxy(f"{role}-{number}", server.port).running())
+            proxy = proxies[f"{role}-{number}"] = host.open(f"{role}-{number}", server.port)
             dsn = server.dsn(database).replace(f":{server.port}/", f":{proxy.port}/")
             settings = scenario.worker_settings if role == "worker" else {}
             deployment.add(role, dsn=dsn, count=1, chance=chance, **settings)
