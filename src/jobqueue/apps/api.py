@@ -43,11 +43,12 @@ STOP_MARGIN_S: Final = 6.0
 async def serve(settings: Settings, *, host: str, port: int, stop: asyncio.Event) -> None:
     """Answer requests until stopped, then drain. Raises StartRefused, JobQueueError."""
     with bind(host, port) as listener:
-        await _serve(settings, listener, stop)
+        telemetry, metrics = make_telemetry()
+        await serve_on(settings, listener, stop, telemetry, metrics)
 
 
-async def _serve(settings: Settings, listener: socket.socket, stop: asyncio.Event) -> None:
-    telemetry, metrics = make_telemetry()
+async def serve_on(settings: Settings, listener: socket.socket, stop: asyncio.Event, telemetry: Telemetry, metrics: Metrics) -> None:
+    """Answer requests that come to an address already taken; else as serve."""
     async with opened(settings, size=CONNECTIONS, purpose="api") as db:
         clock = SystemClock()
         waker = Waker(db, clock=clock)
