@@ -23,7 +23,7 @@ from jobqueue.operations.jobs import Caller
 UUID_TEXT: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 ID_BYTES, SEAL_BYTES = 16, 8
 CURSOR_CHARACTERS_MAX: Final = 200
-NO_IDS: Final = frozenset({"stats", "cancel", "batch"})
+NO_IDS: Final = frozenset({"stats", "cancel", "batch", "import"})
 """Paths of their own beside /v1/jobs/{job_id}, which takes their other methods."""
 WAIT_S_MAX: Final = 30
 

@@ -36,6 +36,7 @@ PROBLEMS: Final[Mapping[type[JobQueueError], ProblemKind]] = {
     errors.InvalidFields: ProblemKind(422, "Some fields are not valid"),
     errors.BodyMalformed: ProblemKind(400, "The body is not JSON"),
     errors.BodyTooLarge: ProblemKind(413, "The body is too large"),
+    errors.MediaTypeRefused: ProblemKind(415, "This kind of body is not taken here"),
     errors.HeaderInvalid: ProblemKind(400, "A header is not valid"),
     errors.CursorInvalid: ProblemKind(400, "The cursor is not valid here"),
     errors.PageTooDeep: ProblemKind(400, "The page is too deep"),

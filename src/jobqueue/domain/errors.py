@@ -5,6 +5,7 @@
     │   ├── InvalidFields           names the fields
     │   ├── BodyMalformed           not JSON at all; names the place
     │   ├── BodyTooLarge
+    │   ├── MediaTypeRefused        not a kind of body this call takes
     │   ├── HeaderInvalid           names the header
     │   ├── CursorInvalid           not a cursor of this list and these filters
     │   ├── PageTooDeep             beyond what page numbers reach
@@ -80,6 +81,12 @@ class BodyTooLarge(InvalidRequest):
     def __init__(self, *, bytes_max: int) -> None:
         super().__init__(f"the body may have at most {bytes_max} bytes")
         self.bytes_max = bytes_max
+
+
+class MediaTypeRefused(InvalidRequest):
+    """The body is of a kind the call does not take."""
+
+    code = "media_type_refused"
 
 
 class HeaderInvalid(InvalidRequest):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -19,6 +20,7 @@ class NameBook:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._looking_up = asyncio.Lock()
         self._queues: dict[str, int] = {}
         self._job_types: dict[str, int] = {}
         self._keys: dict[tuple[int, int, str], int] = {}
@@ -37,8 +39,10 @@ class NameBook:
     async def _numbers(self, noun: store.Noun, known: dict[str, int], names: Iterable[str]) -> Mapping[str, int]:
         wanted = set(names)
         if not wanted <= known.keys():
-            _make_room(known)
-            known |= await store.numbers(self._db, noun, wanted - known.keys(), is_new_allowed=True)
+            async with self._looking_up:  # a burst of first submits looks once
+                if not wanted <= known.keys():
+                    _make_room(known)
+                    known |= await store.numbers(self._db, noun, wanted - known.keys(), is_new_allowed=True)
         return known
 
     async def key_ids(self, tenant_id: int, keys: Iterable[tuple[int, str]]) -> Mapping[tuple[int, str], int]:

@@ -22,6 +22,9 @@ FILL_RATE_MAX: Final = 40_000
 TRUSTED_S_MAX: Final = 10.0
 """And no longer than this, so that a lowered limit is seen."""
 
+AMPLE: Final = 10_000
+"""With less room than this a batch is looked over first, so that jobs that are there already take none."""
+
 
 @dataclass(slots=True)
 class WaitingCount:
@@ -42,17 +45,30 @@ class Room:
         self._waiting: dict[int, WaitingCount] = {}
         self._counting: dict[int, asyncio.Future[None]] = {}
 
+    async def is_ample(self, tenant_id: int) -> bool:
+        """Say whether nobody need mind how much there is."""
+        return (await self._known(tenant_id)).room >= AMPLE
+
     async def take(self, tenant_id: int, jobs: int = 1) -> None:
         """Take room for jobs. Raises QueueFull when there is not enough for all: then nothing is taken."""
+        count = await self._known(tenant_id)
+        if count.room < jobs:
+            raise QueueFull("the tenant has as many waiting jobs as it may have", retry_after_s=1.0)
+        count.room -= jobs
+
+    def give_back(self, tenant_id: int, jobs: int) -> None:
+        """Give room back that turned out not to be needed: the jobs were there before."""
+        if (count := self._waiting.get(tenant_id)) is not None:
+            count.room += jobs
+
+    async def _known(self, tenant_id: int) -> WaitingCount:
         now_s = self._clock.monotonic()
         while (count := self._waiting.get(tenant_id)) is None:
             await self._count_first(tenant_id)
         if now_s - count.as_of_s > max(WAITING_COUNT_S_MAX, min(count.room / FILL_RATE_MAX, TRUSTED_S_MAX)):
             count.as_of_s = now_s  # one request looks again, the others go by what is known
             count = self._waiting[tenant_id] = await self._count(tenant_id)
-        if count.room < jobs:
-            raise QueueFull("the tenant has as many waiting jobs as it may have", retry_after_s=1.0)
-        count.room -= jobs
+        return count
 
     async def _count(self, tenant_id: int) -> WaitingCount:
         now_s = self._clock.monotonic()

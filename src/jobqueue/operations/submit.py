@@ -93,9 +93,12 @@ class Submitter:
         except QueueFull:
             return await self._answer_replay(job)
         try:
-            return await self._batcher.submit(job)
+            stored = await self._batcher.submit(job)
         except LockNotAvailable:
-            return await self._submit_alone(job)
+            stored = await self._submit_alone(job)
+        if not stored.is_new:
+            self.room.give_back(tenant_id, 1)
+        return stored
 
     async def submit_many(self, tenant_id: int, requests: Sequence[JobRequest]) -> list[Submitted | IdempotencyKeyReused]:
         """Store up to MANY_MAX jobs in one transaction; answers each one, in order.
@@ -116,13 +119,13 @@ class Submitter:
             self._many_in_line -= 1
 
     async def _store_many(self, tenant_id: int, jobs: list[store.NewJob]) -> list[Submitted | IdempotencyKeyReused]:
-        try:
-            await self.room.take(tenant_id, len(jobs))
-        except QueueFull:  # those that exist already need no room
+        needed = len(jobs)
+        if not await self.room.is_ample(tenant_id):
             found = await self._intake.find_existing(jobs, list(range(len(jobs))))
-            if len(found) == len(jobs):
+            if len(found) == len(jobs):  # also when the queue is full
                 return [found[position] for position in range(len(jobs))]
-            await self.room.take(tenant_id, len({job.request.key_hash for n, job in enumerate(jobs) if n not in found}))
+            needed = len({job.request.key_hash for position, job in enumerate(jobs) if position not in found})
+        await self.room.take(tenant_id, needed)
         try:
             stored = await self._intake.store_together(jobs, lock_timeout_ms=ALONE_LOCK_TIMEOUT_MS, deadline_s=MANY_S_MAX)
         except LockNotAvailable as error:
@@ -134,6 +137,8 @@ class Submitter:
             if isinstance(result, DatabaseUnavailable):
                 raise result
             results.append(result)
+        new = sum(isinstance(result, Submitted) and result.is_new for result in results)
+        self.room.give_back(tenant_id, max(0, needed - new))
         return results
 
     async def _answer_replay(self, job: store.NewJob) -> Submitted:

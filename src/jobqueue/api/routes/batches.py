@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import Final
 
 from fastapi import APIRouter
@@ -16,12 +14,12 @@ from jobqueue.api.context import RequestContext, context_of
 from jobqueue.api.openapi import documented
 from jobqueue.api.services import ApiServices
 from jobqueue.api.shapes import to_domain
+from jobqueue.api.submitted import tell_submitted
 from jobqueue.domain import errors
 from jobqueue.domain.errors import IdempotencyKeyReused, InvalidFields
-from jobqueue.domain.job import PRIORITIES, JobRequest, Submitted
+from jobqueue.domain.job import JobRequest, Submitted
 from jobqueue.protocol import batches as shapes
 from jobqueue.protocol import wire
-from jobqueue.telemetry.events import JobsSubmitted, Telemetry
 
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 
@@ -70,16 +68,6 @@ def read_jobs(batch: shapes.Batch, context: RequestContext) -> list[JobRequest]:
     if faults:
         raise InvalidFields(faults)
     return asked
-
-
-def tell_submitted(
-    telemetry: Telemetry, tenant: str, asked: Sequence[JobRequest], stored: Sequence[Submitted | IdempotencyKeyReused]
-) -> int:
-    """Tell what was stored; answers how many jobs that were."""
-    new = Counter(request.priority for request, one in zip(asked, stored, strict=True) if isinstance(one, Submitted) and one.is_new)
-    for priority, count in new.items():
-        telemetry.emit(JobsSubmitted(tenant, PRIORITIES[priority], count))
-    return new.total()
 
 
 def _result(stored: Submitted | IdempotencyKeyReused) -> dict[str, object]:

@@ -22,22 +22,21 @@ BEGIN
   RETURN QUERY
   WITH
   asked AS MATERIALIZED (
-    SELECT u.*, coalesce(u.asked_attempts_max, s.max_attempts, p_default_attempts_max)::smallint AS attempts_max,
-      jobqueue.new_id() AS id, clock_timestamp() AS at
+    SELECT u.*, jobqueue.new_id() AS id, clock_timestamp() AS at -- no join here: ids rise in the order of the arrays
     FROM unnest(p_tenants, p_queues, p_types, p_priorities, p_data, p_attempts_max, p_key_hashes, p_request_hashes, p_idempotency_keys,
         p_correlation_ids, p_traceparents, p_key_ids, p_timeouts_s, p_run_at, p_delays_s, p_expires_in_s, p_tags, p_metadata)
       WITH ORDINALITY u(tid, qid, typ, priority, data, asked_attempts_max, key_hash, request_hash, idempotency_key,
-        correlation_id, traceparent, key_id, timeout_s, asked_at, delay_s, expires_in_s, tags, metadata, ord)
-    LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = u.tid AND s.queue_id = u.qid),
+        correlation_id, traceparent, key_id, timeout_s, asked_at, delay_s, expires_in_s, tags, metadata, ord)),
   kept AS (
     INSERT INTO jobqueue.idempotency (tenant_id, key_hash, request_hash, job_id)
     SELECT a.tid, a.key_hash, a.request_hash, a.id FROM asked a WHERE a.key_hash IS NOT NULL ORDER BY a.tid, a.key_hash
     ON CONFLICT DO NOTHING
     RETURNING job_id),
   fresh AS MATERIALIZED (
-    SELECT a.*, (a.priority + CASE WHEN a.key_id IS NULL THEN 0 ELSE 4 END)::smallint AS band,
+    SELECT a.*, coalesce(a.asked_attempts_max, s.max_attempts, p_default_attempts_max)::smallint AS attempts_max,
+      (a.priority + CASE WHEN a.key_id IS NULL THEN 0 ELSE 4 END)::smallint AS band,
       CASE WHEN a.delay_s > 0 THEN a.at + a.delay_s * interval '1 second' WHEN a.asked_at > a.at THEN a.asked_at END AS run_at
-    FROM asked a
+    FROM asked a LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = a.tid AND s.queue_id = a.qid
     WHERE a.key_hash IS NULL OR a.id IN (SELECT k.job_id FROM kept k)),
   stored AS (
     INSERT INTO jobqueue.job (tenant_id, job_id, queue_id, type_id, key_id, priority, max_attempts, timeout_s, scheduled_at, idempotency_key,
