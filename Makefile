@@ -59,6 +59,10 @@ test-limits: $(DEV_STAMP) ## Run the limits under load at full length: rates, ca
 faults: $(BENCH_STAMP) ## Break everything and judge what is left: SECONDS=600 SEED=1, or ARGS="--only T06 --cycles 25", ARGS=--list
 	@$(BIN)/python -m tests.faults.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: test-model
+test-model: $(DEV_STAMP) ## Run the state machine of all operations against real Postgres: 500 examples of 60 steps, some 5 minutes
+	@$(BIN)/python -m tests.integration.engine.machine.run $(ARGS)
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types and the floors of the house
 	$(BIN)/ruff check .

@@ -1,0 +1,18 @@
+"""The short form of the state machine; `make test-model` is the long one. JOBQUEUE_MODEL_SEED repeats a run."""
+
+import os
+import random
+import sys
+
+import pytest
+
+from tests.integration.engine.machine.run import run_machine
+
+EXAMPLES, STEPS = 20, 60
+
+
+@pytest.mark.slow
+def test_any_order_of_operations_is_as_the_model_says(engine_database: str) -> None:
+    number = int(os.environ.get("JOBQUEUE_MODEL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
+    sys.stdout.write(f"state machine: JOBQUEUE_MODEL_SEED={number}\n")  # pytest shows it with a failure
+    run_machine(engine_database, examples=EXAMPLES, steps=STEPS, number=number)
