@@ -2,7 +2,7 @@
 
 CREATE SCHEMA jobqueue;
 
-CREATE FUNCTION jobqueue.active_lanes_v1(p_queues integer[], p_types integer[], p_limit integer) RETURNS TABLE(queue_id integer, type_id integer, tenant_id integer, band smallint, weight integer)
+CREATE FUNCTION jobqueue.active_lanes_v1(p_tenant_id integer, p_queues integer[], p_types integer[], p_limit integer) RETURNS TABLE(queue_id integer, type_id integer, tenant_id integer, band smallint, weight integer)
     LANGUAGE sql STABLE
     SET jit TO 'off'
     SET enable_seqscan TO 'off'
@@ -24,7 +24,7 @@ CREATE FUNCTION jobqueue.active_lanes_v1(p_queues integer[], p_types integer[], 
     FROM queues q CROSS JOIN unnest(p_types) t(typ) CROSS JOIN LATERAL (
       SELECT r.tenant_id, r.band
       FROM jobqueue.ready r
-      WHERE r.queue_id = q.qid AND r.type_id = t.typ
+      WHERE r.queue_id = q.qid AND r.type_id = t.typ AND r.tenant_id >= coalesce(p_tenant_id, 0) AND r.tenant_id <= coalesce(p_tenant_id, 2147483647)
       ORDER BY r.tenant_id, r.band
       LIMIT 1) x
     UNION ALL
@@ -32,7 +32,7 @@ CREATE FUNCTION jobqueue.active_lanes_v1(p_queues integer[], p_types integer[], 
     FROM lanes l CROSS JOIN LATERAL (
       SELECT r.tenant_id, r.band
       FROM jobqueue.ready r
-      WHERE r.queue_id = l.qid AND r.type_id = l.typ AND (r.tenant_id, r.band) > (l.tid, l.band)
+      WHERE r.queue_id = l.qid AND r.type_id = l.typ AND (r.tenant_id, r.band) > (l.tid, l.band) AND r.tenant_id <= coalesce(p_tenant_id, 2147483647)
       ORDER BY r.tenant_id, r.band
       LIMIT 1) x)
   SELECT l.qid, l.typ, l.tid, l.band, g.weight::int
@@ -476,7 +476,7 @@ BEGIN
   verdict := 'wrong_state';
 END $$;
 
-CREATE FUNCTION jobqueue.heartbeat_v1(p_ids uuid[], p_tokens uuid[], p_started_ago_s double precision[], p_progress double precision[], p_messages text[]) RETURNS TABLE(job_id uuid, token uuid, status text, expires_at timestamp with time zone)
+CREATE FUNCTION jobqueue.heartbeat_v1(p_tenant_id integer, p_ids uuid[], p_tokens uuid[], p_started_ago_s double precision[], p_progress double precision[], p_messages text[]) RETURNS TABLE(job_id uuid, token uuid, status text, expires_at timestamp with time zone)
     LANGUAGE plpgsql
     SET jit TO 'off'
     SET enable_seqscan TO 'off'
@@ -497,7 +497,7 @@ BEGIN
     SELECT l.job_id, l.tenant_id, l.worker_id, l.attempt, l.claimed_at, l.reported_at, l.started_at, t.message,
       CASE WHEN t.progress IS NOT NULL THEN least(100, greatest(0, t.progress)) END AS progress, -- one bad value must not cost a batch its leases
       CASE WHEN t.started_ago_s IS NOT NULL THEN greatest(l.claimed_at, clock_timestamp() - t.started_ago_s * interval '1 second') END AS began_at
-    FROM told t JOIN jobqueue.lease l ON l.job_id = t.id AND l.token = t.tok
+    FROM told t JOIN jobqueue.lease l ON l.job_id = t.id AND l.token = t.tok AND (p_tenant_id IS NULL OR l.tenant_id = p_tenant_id)
     FOR UPDATE OF l SKIP LOCKED),
   renewed AS (
     UPDATE jobqueue.lease l
@@ -515,7 +515,8 @@ BEGIN
   SELECT t.id, t.tok,
     CASE WHEN r.cancel_requested_at IS NOT NULL THEN 'cancel_requested'
       WHEN r.job_id IS NOT NULL THEN 'ok'
-      WHEN EXISTS (SELECT FROM jobqueue.lease l WHERE l.job_id = t.id AND l.token = t.tok) THEN 'busy'
+      WHEN EXISTS (SELECT FROM jobqueue.lease l WHERE l.job_id = t.id AND l.token = t.tok
+        AND (p_tenant_id IS NULL OR l.tenant_id = p_tenant_id)) THEN 'busy'
       ELSE 'lost' END,
     r.expires_at
   FROM told t LEFT JOIN renewed r ON r.job_id = t.id AND r.token = t.tok;
@@ -1026,22 +1027,21 @@ BEGIN
   RETURN QUERY
   WITH
   asked AS MATERIALIZED (
-    SELECT u.*, coalesce(u.asked_attempts_max, s.max_attempts, p_default_attempts_max)::smallint AS attempts_max,
-      jobqueue.new_id() AS id, clock_timestamp() AS at
+    SELECT u.*, jobqueue.new_id() AS id, clock_timestamp() AS at -- no join here: ids rise in the order of the arrays
     FROM unnest(p_tenants, p_queues, p_types, p_priorities, p_data, p_attempts_max, p_key_hashes, p_request_hashes, p_idempotency_keys,
         p_correlation_ids, p_traceparents, p_key_ids, p_timeouts_s, p_run_at, p_delays_s, p_expires_in_s, p_tags, p_metadata)
       WITH ORDINALITY u(tid, qid, typ, priority, data, asked_attempts_max, key_hash, request_hash, idempotency_key,
-        correlation_id, traceparent, key_id, timeout_s, asked_at, delay_s, expires_in_s, tags, metadata, ord)
-    LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = u.tid AND s.queue_id = u.qid),
+        correlation_id, traceparent, key_id, timeout_s, asked_at, delay_s, expires_in_s, tags, metadata, ord)),
   kept AS (
     INSERT INTO jobqueue.idempotency (tenant_id, key_hash, request_hash, job_id)
     SELECT a.tid, a.key_hash, a.request_hash, a.id FROM asked a WHERE a.key_hash IS NOT NULL ORDER BY a.tid, a.key_hash
     ON CONFLICT DO NOTHING
     RETURNING job_id),
   fresh AS MATERIALIZED (
-    SELECT a.*, (a.priority + CASE WHEN a.key_id IS NULL THEN 0 ELSE 4 END)::smallint AS band,
+    SELECT a.*, coalesce(a.asked_attempts_max, s.max_attempts, p_default_attempts_max)::smallint AS attempts_max,
+      (a.priority + CASE WHEN a.key_id IS NULL THEN 0 ELSE 4 END)::smallint AS band,
       CASE WHEN a.delay_s > 0 THEN a.at + a.delay_s * interval '1 second' WHEN a.asked_at > a.at THEN a.asked_at END AS run_at
-    FROM asked a
+    FROM asked a LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = a.tid AND s.queue_id = a.qid
     WHERE a.key_hash IS NULL OR a.id IN (SELECT k.job_id FROM kept k)),
   stored AS (
     INSERT INTO jobqueue.job (tenant_id, job_id, queue_id, type_id, key_id, priority, max_attempts, timeout_s, scheduled_at, idempotency_key,
@@ -1736,6 +1736,8 @@ CREATE INDEX event_job ON ONLY jobqueue.event USING btree (job_id, seq);
 CREATE INDEX event_seq_order ON ONLY jobqueue.event USING btree (seq);
 
 CREATE INDEX job_by_type ON ONLY jobqueue.job USING btree (tenant_id, type_id, job_id);
+
+CREATE INDEX lease_claim ON jobqueue.lease USING btree (claim_id) WHERE (claim_id IS NOT NULL);
 
 CREATE INDEX lease_key ON jobqueue.lease USING btree (key_id) WHERE (key_id IS NOT NULL);
 

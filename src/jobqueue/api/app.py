@@ -14,11 +14,26 @@ from jobqueue.api.authorize import Gate
 from jobqueue.api.middleware import Door
 from jobqueue.api.openapi import build_document
 from jobqueue.api.problems import answer_error, answer_http_exception, answer_validation_error
-from jobqueue.api.routes import api_keys, auth, batches, changes, docs, health, imports, jobs, lists, queues, stats, tenants
+from jobqueue.api.routes import (
+    api_keys,
+    auth,
+    batches,
+    changes,
+    docs,
+    health,
+    imports,
+    jobs,
+    leases,
+    lists,
+    queues,
+    stats,
+    tenants,
+    workers,
+)
 from jobqueue.api.services import ApiServices
 from jobqueue.domain.errors import JobQueueError
 
-ROUTES: Final = (jobs, batches, imports, lists, changes, queues, stats, auth, api_keys, tenants, health)
+ROUTES: Final = (jobs, leases, batches, imports, lists, changes, queues, stats, workers, auth, api_keys, tenants, health)
 """The busiest first: routes are tried in order."""
 STORY: Final = "A durable job queue: accepted means stored, one owner per job, exact limits per tenant."
 

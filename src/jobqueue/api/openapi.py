@@ -14,7 +14,7 @@ from jobqueue.api.links import add_links
 from jobqueue.api.problems import PROBLEMS
 from jobqueue.domain import errors
 from jobqueue.domain.errors import JobQueueError
-from jobqueue.protocol import access, batches, filters, jobs, problem, queues, tenants
+from jobqueue.protocol import access, batches, filters, jobs, problem, queues, tenants, work
 
 REFERENCE: Final = "#/components/schemas/{model}"
 MODELS: Final = (
@@ -50,6 +50,20 @@ MODELS: Final = (
     queues.QueueChange,
     queues.QueuesPage,
     queues.QueuesStats,
+    work.WorkerOffer,
+    work.WorkerTerms,
+    work.Worker,
+    work.WorkersPage,
+    work.LeaseRequest,
+    work.Leases,
+    work.Heartbeat,
+    work.HeartbeatAnswer,
+    work.BeatAnswer,
+    work.SettleRequest,
+    work.SettleAnswers,
+    work.SettleAnswer,
+    work.JobProgress,
+    work.JobOutcome,
     problem.Problem,
 )
 BEARER: Final = {

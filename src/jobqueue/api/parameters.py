@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from jobqueue.domain.access import Principal
 from jobqueue.domain.errors import CursorInvalid, NotFound
-from jobqueue.domain.job import QUEUE_NAME
+from jobqueue.domain.job import QUEUE_NAME, WORKER_NAME
 from jobqueue.domain.job_filter import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, JobFilter
 from jobqueue.operations.jobs import Caller
 
@@ -88,8 +88,17 @@ def write_name_cursor(name: str) -> str:
 
 def read_name_cursor(cursor: str) -> str:
     """Read the cursor of a list by name. Raises CursorInvalid."""
+    return _read_name(cursor, QUEUE_NAME)
+
+
+def read_worker_cursor(cursor: str) -> str:
+    """Read the cursor of the list of workers. Raises CursorInvalid."""
+    return _read_name(cursor, WORKER_NAME)
+
+
+def _read_name(cursor: str, pattern: re.Pattern[str]) -> str:
     name = _decode(cursor).decode("latin-1")
-    if QUEUE_NAME.fullmatch(name) is None:
+    if pattern.fullmatch(name) is None:
         raise CursorInvalid("the cursor is not one of this list")
     return name
 

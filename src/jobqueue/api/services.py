@@ -10,8 +10,10 @@ from jobqueue.api.tokens import TokenSigner
 from jobqueue.domain.rotation import Lane
 from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.database import Database
+from jobqueue.operations.leases import LeaseTerms
 from jobqueue.operations.naming import NameBook
 from jobqueue.operations.passwords import Passwords
+from jobqueue.operations.polls import PollHub
 from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.readiness import Readiness
 from jobqueue.operations.submit import Submitter
@@ -48,13 +50,16 @@ class ApiLimits:
 class ApiServices:
     """Everything below the door.
 
-    wake is told the lane of a job that was sent back to the queue. render_metrics writes all series, or those of one tenant.
+    terms: what leases are granted under. wake is told the lane of a job that was sent back to the queue. render_metrics writes all series,
+    or those of one tenant.
     """
 
     db: Database
     names: NameBook
     submitter: Submitter
     end_waiter: EndWaiter
+    polls: PollHub
+    terms: LeaseTerms
     keys: KeyRing
     rates: RateLimiter
     users: UserRing

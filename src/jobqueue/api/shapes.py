@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from jobqueue.api.bodies import fragment
 from jobqueue.api.context import RequestContext
 from jobqueue.domain.access import Principal
 from jobqueue.domain.job import PRIORITIES, HistoryEvent, JobCounts, JobView, Submitted, created_at
 from jobqueue.domain.job import JobRequest as Asked
+from jobqueue.domain.lease import BeatStatus, Settled
 from jobqueue.domain.lifecycle import Status
+from jobqueue.operations.work import Grant
+from jobqueue.operations.workers import WorkerView
 from jobqueue.protocol.canonical import encode, hash_key
 from jobqueue.protocol.jobs import JobRequest
 
 PRIORITY_NUMBERS: Final[Mapping[str, int]] = {name: number for number, name in enumerate(PRIORITIES)}
 TRACE_ID: Final = slice(3, 35)
 """Where it stands in a traceparent."""
+MESSAGE_CHARACTERS_MAX: Final = 1_000
 EMPTY_OBJECT: Final = "{}"
 
 
@@ -146,3 +152,50 @@ def stats_object(counts: JobCounts) -> dict[str, Any]:
 def me_object(principal: Principal) -> dict[str, Any]:
     """Show whom a credential speaks for."""
     return {"kind": principal.kind, "id": principal.id, "tenant_id": principal.tenant, "scopes": sorted(principal.scopes)}
+
+
+def worker_object(view: WorkerView) -> dict[str, Any]:
+    """Show a worker."""
+    return {
+        "worker_id": view.name,
+        "queues": view.queues,
+        "job_types": view.job_types,
+        "concurrency": view.concurrency,
+        "version": view.version,
+        "state": view.state,
+        "directive": view.directive,
+        "running": view.running,
+        "started_at": view.started_at,
+        "last_heartbeat_at": view.last_heartbeat_at,
+    }
+
+
+def grant_object(grant: Grant) -> dict[str, Any]:
+    """Show a lease to its holder."""
+    return {
+        "job": job_object(grant.job),
+        "lease_token": grant.token,
+        "attempt": grant.attempt,
+        "lease_expires_at": grant.job.lease_expires_at,
+        "lease_seconds": grant.lease_s,
+        "lease_expires_in_seconds": grant.left_s,
+        "timeout_seconds": grant.timeout_s,
+        "crashes": grant.crashes,
+        "traceparent": grant.traceparent,
+    }
+
+
+def cut_message(message: str | None) -> str | None:
+    """Bound a progress message; one that is too long is no reason to lose a lease."""
+    return None if message is None else message[:MESSAGE_CHARACTERS_MAX]
+
+
+def beat_object(job_id: UUID, status: BeatStatus, expires_at: datetime | None) -> dict[str, Any]:
+    """Show what became of a renewal; one that has to be tried again is `ok` without an expiry."""
+    told = BeatStatus.OK if status is BeatStatus.BUSY else status
+    return {"job_id": job_id, "status": told.value, "lease_expires_at": expires_at}
+
+
+def settled_object(settled: Settled) -> dict[str, Any]:
+    """Show what became of a settle."""
+    return {"job_id": settled.job_id, "status": settled.status.value, "next_status": settled.next_status}

@@ -9,12 +9,12 @@ from typing import Final
 from uuid import uuid4
 
 from jobqueue.aio.clock import SystemClock
-from jobqueue.aio.supervise import run_services
+from jobqueue.aio.supervise import Service, run_services
 from jobqueue.api.app import create_app
 from jobqueue.api.services import ApiLimits, ApiServices, TenantDefaults
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.apps import metrics_peers
-from jobqueue.apps.database import opened
+from jobqueue.apps.database import lease_terms, opened
 from jobqueue.apps.http_server import HttpServer, bind
 from jobqueue.apps.metrics_port import MetricsPort
 from jobqueue.apps.process import make_telemetry
@@ -23,14 +23,16 @@ from jobqueue.config import Settings
 from jobqueue.operations import server
 from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.database import Database
+from jobqueue.operations.leases import LeaseTerms
 from jobqueue.operations.naming import NameBook
 from jobqueue.operations.passwords import Passwords
+from jobqueue.operations.polls import PollHub
 from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.readiness import ReadinessProbe
 from jobqueue.operations.submit import SubmitDefaults, Submitter
 from jobqueue.operations.users import UserRing
 from jobqueue.operations.waiting import EndWaiter
-from jobqueue.operations.wakeups import Waker
+from jobqueue.operations.wakeups import Ear, Waker
 from jobqueue.telemetry.events import Telemetry
 from jobqueue.telemetry.metrics import Metrics
 
@@ -56,15 +58,18 @@ async def serve_on(settings: Settings, listener: socket.socket, stop: asyncio.Ev
         submitter = Submitter(db, names, _defaults(settings), clock=clock, wake=waker.wake)
         end_waiter = EndWaiter(db, clock=clock)
         rates = RateLimiter(db, default_per_minute=settings.rate_limit_requests_per_minute, holder=uuid4(), clock=clock)
-        services = build_services(
-            settings, db, names, submitter, end_waiter, rates, waker, telemetry, metrics, is_draining=stop.is_set, clock=clock
+        terms = lease_terms(settings)
+        polls = PollHub(db, names, terms, clock=clock, wake=waker.wake)
+        assert settings.direct_url is not None
+        ear = Ear(settings.direct_url, heard=polls.heard, reconnected=lambda: polls.heard(None), clock=clock)
+        below = build_services(
+            settings, db, names, submitter, end_waiter, polls, terms, rates, waker, telemetry, metrics, is_draining=stop.is_set, clock=clock
         )
-        door = HttpServer(create_app(services, version=own_version()), listener, name="api", drain_s_max=settings.shutdown_grace_seconds)
+        door = HttpServer(create_app(below, version=own_version()), listener, name="api", drain_s_max=settings.shutdown_grace_seconds)
         machines = MetricsPort(settings.metrics_port, db=db, metrics=metrics, is_draining=stop.is_set)
-        # ended in reverse: those who wait for a job's end are let go, then the door, so that everything taken in is still stored and told
-        await run_services(
-            [machines, submitter, waker, rates, door, end_waiter], stop, stop_s_max=settings.shutdown_grace_seconds + STOP_MARGIN_S
-        )
+        # ended in reverse: those who wait are let go, then the door, so that everything taken in is still stored and told
+        services: list[Service] = [machines, submitter, waker, rates, door, end_waiter, polls, ear]
+        await run_services(services, stop, stop_s_max=settings.shutdown_grace_seconds + STOP_MARGIN_S)
 
 
 def build_services(
@@ -73,6 +78,8 @@ def build_services(
     names: NameBook,
     submitter: Submitter,
     end_waiter: EndWaiter,
+    polls: PollHub,
+    terms: LeaseTerms,
     rates: RateLimiter,
     waker: Waker,
     telemetry: Telemetry,
@@ -87,6 +94,8 @@ def build_services(
         names=names,
         submitter=submitter,
         end_waiter=end_waiter,
+        polls=polls,
+        terms=terms,
         keys=KeyRing(db, clock=clock),
         rates=rates,
         users=UserRing(db, clock=clock),

@@ -25,7 +25,8 @@ class Lease:
     """One job, held. Time alone never proves ownership, the token does.
 
     data_json is the job's `data` as JSON text, as it was submitted. lease_s: how long the lease lives without a heartbeat.
-    `is_isolated`: a run before this one ended with its process, so this one runs alone in a process of its own.
+    `is_isolated`: a run before this one ended with its process, so this one runs alone in a process of its own. granted_at: a boottime
+    before the lease was granted; None: it is only known that it was after the claim was sent.
     """
 
     job_id: UUID
@@ -44,6 +45,7 @@ class Lease:
     idempotency_key: str | None
     correlation_id: str | None
     traceparent: str | None
+    granted_at: float | None = None
 
     @property
     def created_at(self) -> datetime:
@@ -65,6 +67,16 @@ class Beat:
     started_ago_s: float | None = None
     progress: float | None = None
     message: str | None = None
+
+
+class Directive(StrEnum):
+    """What a worker is told to do, with the answer to its heartbeat."""
+
+    RUN = "run"
+    QUIET = "quiet"
+    """Claim nothing more, finish what runs, stay."""
+    TERMINATE = "terminate"
+    """Drain and end."""
 
 
 class BeatStatus(StrEnum):

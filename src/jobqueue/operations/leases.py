@@ -45,8 +45,20 @@ class LeaseTerms:
         return RetryPolicy(attempts_max, self.crashes_max, base, self.retry_delay_s_max)
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who gets what is claimed: a worker's number, the claim's name, and how long its leases live without a heartbeat."""
+
+    worker_id: int
+    claim_id: UUID | None
+    lease_s: float
+
+
 class Claimer:
-    """Claims for one worker and keeps the rotation between claims. Used by one task at a time."""
+    """Claims for one worker, or for workers of one tenant that want the same; keeps the rotation between claims.
+
+    Used by one task at a time.
+    """
 
     def __init__(
         self,
@@ -54,16 +66,18 @@ class Claimer:
         names: NameBook,
         terms: LeaseTerms,
         *,
-        worker_id: int,
+        worker_id: int | None,
         queues: Sequence[str] | None,
         job_types: Sequence[str],
         clock: Clock,
+        tenant_id: int | None = None,
     ) -> None:
-        """queues None: all of them."""
+        """queues None: all of them. tenant_id None: of all tenants. worker_id None: each claim names its holder."""
         self._db = db
         self._names = names
         self._terms = terms
-        self._worker_id = worker_id
+        self._holder = None if worker_id is None else Holder(worker_id, None, terms.lease_s)
+        self._tenant_id = tenant_id
         self._queues = queues
         self._job_types = job_types
         self._clock = clock
@@ -74,10 +88,15 @@ class Claimer:
 
     def learn(self, lane: Lane) -> bool:
         """Remember a lane a wake-up named; False: it is none of this worker's."""
-        if self._type_ids is None or lane[2] not in self._type_ids or (self._queue_ids is not None and lane[1] not in self._queue_ids):
-            return False
-        self._rotation.learn(lane)
-        return True
+        is_own = (
+            (self._tenant_id is None or lane[0] == self._tenant_id)
+            and self._type_ids is not None
+            and lane[2] in self._type_ids
+            and (self._queues is None or (self._queue_ids is not None and lane[1] in self._queue_ids))
+        )
+        if is_own:
+            self._rotation.learn(lane)
+        return is_own
 
     @property
     def has_lanes(self) -> bool:
@@ -88,9 +107,11 @@ class Claimer:
         """Start over, after a reconnect."""
         self._rotation.forget()
 
-    async def claim(self, *, jobs_max: int, claim_id: UUID | None = None) -> list[Lease]:
+    async def claim(self, *, jobs_max: int, holder: Holder | None = None) -> list[Lease]:
         """Lease up to jobs_max due jobs; empty when there are none, or when other claimers serve their tenants just now."""
-        await self._number()
+        holder = holder or self._holder
+        assert holder is not None
+        await self.number()
         started_s = self._clock.monotonic()
         if not self._rotation.has_lanes or self._rotation.wants_discovery(started_s):
             await self._discover(started_s)
@@ -100,9 +121,9 @@ class Claimer:
         rows = await store.claim(
             self._db,
             turn,
-            worker_id=self._worker_id,
-            claim_id=claim_id,
-            lease_s=self._terms.lease_s,
+            worker_id=holder.worker_id,
+            claim_id=holder.claim_id,
+            lease_s=holder.lease_s,
             timeout_s=self._terms.timeout_s,
             grace_s=self._terms.cancel_grace_s + self._terms.lease_s,
             tenant_cap=self._terms.tenant_cap,
@@ -111,9 +132,10 @@ class Claimer:
         # columns as in sql/leases/claim.sql: 2 tenant, 3 queue, 4 type, 5 band, 9 floor, 10 low
         self._rotation.claimed(turn, [((row[2], row[3], row[4], row[5]), row[9], row[10]) for row in rows])
         await self._names.learn_lanes({(row[2], row[3], row[4], 0) for row in rows})
-        return [self._lease(row) for row in rows]
+        return [self._lease(row, holder.lease_s) for row in rows]
 
-    async def _number(self) -> None:
+    async def number(self) -> None:
+        """Look up what the names are in rows; before that no wake-up is known as this claimer's."""
         if self._type_ids is None:
             numbers = await self._names.type_ids(self._job_types)
             self._type_ids = [numbers[name] for name in self._job_types]
@@ -123,11 +145,11 @@ class Claimer:
 
     async def _discover(self, started_s: float) -> None:
         assert self._type_ids is not None
-        lanes = await store.lanes(self._db, queues=self._queue_ids, types=self._type_ids)
+        lanes = await store.lanes(self._db, tenant_id=self._tenant_id, queues=self._queue_ids, types=self._type_ids)
         now_s = self._clock.monotonic()
         self._rotation.discovered(lanes, now_s=now_s, took_s=now_s - started_s)
 
-    def _lease(self, row: Record) -> Lease:
+    def _lease(self, row: Record, lease_s: float) -> Lease:
         policy_key = (row[7], row[13])
         policy = self._policies.get(policy_key)
         if policy is None:
@@ -141,7 +163,7 @@ class Claimer:
             priority=PRIORITIES[row[5] & 3],
             standing=Standing(row[6], row[8], policy),
             data_json=row[19],
-            lease_s=self._terms.lease_s,
+            lease_s=lease_s,
             timeout_s=self._terms.timeout_s if row[12] is None else row[12],
             key_id=row[11],
             tags=row[14] or [],
@@ -154,7 +176,7 @@ class Claimer:
 
 async def heartbeat(db: Database, beats: Sequence[Beat]) -> list[BeatStatus]:
     """Renew leases and tell starts and progress; answers in order."""
-    found = await store.heartbeat(db, beats, deadline_s=HEARTBEAT_S_MAX)
+    found = await store.heartbeat(db, beats, tenant_id=None, deadline_s=HEARTBEAT_S_MAX)
     return [found[beat.token][0] for beat in beats]
 
 

@@ -20,6 +20,9 @@ LANES: Final = statement("leases/lanes")
 SETTLE: Final = statement("leases/settle")
 HEARTBEAT: Final = statement("leases/heartbeat")
 LOST: Final = statement("leases/lost")
+HELD: Final = statement("leases/held")
+ASSIGN: Final = statement("leases/assign")
+STANDINGS: Final = statement("leases/standings")
 CLAMP: Final = statement("leases/clamp")
 
 CLAIM_S_MAX: Final = 5.0
@@ -28,9 +31,9 @@ AGING: Final = timedelta(seconds=30)
 """How much longer than a job of the next better priority one must have waited to go first."""
 
 
-async def lanes(db: Database, *, queues: list[int] | None, types: list[int]) -> list[tuple[Lane, int]]:
-    """List the lanes with due jobs of these types, each with its tenant's weight. queues None: all."""
-    rows = await db.fetch(LANES, queues=queues, types=types, limit=LANES_MAX)
+async def lanes(db: Database, *, tenant_id: int | None, queues: list[int] | None, types: list[int]) -> list[tuple[Lane, int]]:
+    """List the lanes with due jobs of these types, each with its tenant's weight. tenant_id, queues None: all."""
+    rows = await db.fetch(LANES, tenant_id=tenant_id, queues=queues, types=types, limit=LANES_MAX)
     return [((row[2], row[0], row[1], row[3]), row[4]) for row in rows]
 
 
@@ -61,11 +64,14 @@ async def claim(
     )
 
 
-async def heartbeat(db: Database, beats: Sequence[Beat], *, deadline_s: float) -> dict[UUID, tuple[BeatStatus, datetime | None]]:
-    """Renew leases; answers each token's status and new expiry."""
+async def heartbeat(
+    db: Database, beats: Sequence[Beat], *, tenant_id: int | None, deadline_s: float
+) -> dict[UUID, tuple[BeatStatus, datetime | None]]:
+    """Renew leases, of one tenant or of any; answers each token's status and new expiry."""
     rows = await db.fetch(
         HEARTBEAT,
         deadline_s=deadline_s,
+        tenant_id=tenant_id,
         job_ids=[beat.job_id for beat in beats],
         tokens=[beat.token for beat in beats],
         started_ago_s=[beat.started_ago_s for beat in beats],
@@ -105,6 +111,32 @@ async def settle(
     }
     rows = await (db.fetch(SETTLE, deadline_s=SETTLE_S_MAX, **values) if isinstance(db, Database) else db.fetch(SETTLE, **values))
     return {row[1]: (row[2], row[3]) for row in rows}
+
+
+async def held(db: Database, tenant_id: int, *, worker_id: int, claim_id: UUID, limit: int) -> list[Record]:
+    """List what a worker still holds of one claim; rows as in sql/leases/held.sql."""
+    return await db.fetch(HELD, tenant_id=tenant_id, worker_id=worker_id, claim_id=claim_id, limit=limit)
+
+
+async def assign(db: Database, tenant_id: int, shares: Sequence[tuple[UUID, UUID, int, UUID | None, float]]) -> None:
+    """Give leases (job, token) of one claim to others: (worker, claim, lease length in seconds)."""
+    job_ids, tokens, worker_ids, claim_ids, leases_s = zip(*shares, strict=True)
+    rows = await db.fetch(
+        ASSIGN,
+        tenant_id=tenant_id,
+        job_ids=list(job_ids),
+        tokens=list(tokens),
+        worker_ids=list(worker_ids),
+        claim_ids=list(claim_ids),
+        leases_s=list(leases_s),
+    )
+    assert len(rows) <= len(shares)
+
+
+async def standings(db: Database, tenant_id: int, told: Sequence[tuple[UUID, UUID, str]]) -> list[Record]:
+    """Say where leases (job, token, what is told of it) stand, in order; rows as in sql/leases/standings.sql."""
+    job_ids, tokens, kinds = zip(*told, strict=True)
+    return await db.fetch(STANDINGS, tenant_id=tenant_id, job_ids=list(job_ids), tokens=list(tokens), kinds=list(kinds))
 
 
 async def lost(transaction: Transaction, *, limit: int, resumed_for_s: float, now: datetime | None) -> list[Record]:

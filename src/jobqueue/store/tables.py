@@ -313,6 +313,7 @@ lease = Table(
     postgresql_with={"fillfactor": "80", **HOT},
 )
 Index("lease_tenant", lease.c.tenant_id, lease.c.claim_seq)
+Index("lease_claim", lease.c.claim_id, postgresql_where=lease.c.claim_id.isnot(None))
 Index("lease_key", lease.c.key_id, postgresql_where=lease.c.key_id.isnot(None))
 
 outcome = Table(

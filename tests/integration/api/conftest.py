@@ -20,6 +20,7 @@ from jobqueue.operations import server, tenants
 from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.jobs import Caller
 from jobqueue.operations.passwords import Passwords
+from jobqueue.operations.polls import PollHub
 from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.readiness import ReadinessProbe
 from jobqueue.operations.users import UserRing
@@ -27,7 +28,7 @@ from jobqueue.operations.waiting import EndWaiter
 from jobqueue.protocol.jobs import Job
 from jobqueue.telemetry.events import Telemetry
 from jobqueue.telemetry.metrics import Metrics
-from tests.engine import Engine, open_engine
+from tests.engine import TERMS, Engine, open_engine
 
 KEY_BYTES = 38
 SECRET = "a secret of at least thirty-two bytes"
@@ -50,6 +51,8 @@ class Api:
     caller: Caller
     key: str
     client: httpx2.AsyncClient
+    polls: PollHub
+    telemetry: Telemetry
     count: int = 0
 
     async def submit(self, job_type: str = "t", *, key: str | None = None, **fields: Any) -> httpx2.Response:
@@ -101,6 +104,19 @@ async def running_rates(engine: Engine, per_minute: int) -> AsyncIterator[RateLi
 
 
 @asynccontextmanager
+async def running_polls(engine: Engine) -> AsyncIterator[PollHub]:
+    """The service that claims for workers over HTTP."""
+    polls = PollHub(engine.db, engine.names, TERMS, clock=engine.clock, wake=engine.woken.append)
+    service = asyncio.create_task(polls.run())
+    await asyncio.sleep(0)  # it takes polls from here on
+    try:
+        yield polls
+    finally:
+        service.cancel()
+        await asyncio.wait([service])
+
+
+@asynccontextmanager
 async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
     """Run the application's parts on a migrated database. limits: of ApiLimits, max_queued, and rate_per_minute, 0 none unless given."""
     defaults = {"max_queued": limits.pop("max_queued", 1_000_000)}
@@ -110,6 +126,7 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
         engine.submitter(**defaults) as submitter,
         running_waiter(engine) as end_waiter,
         running_rates(engine, per_minute) as rates,
+        running_polls(engine) as polls,
     ):
         telemetry, metrics = Telemetry(), Metrics()
         metrics.subscribe_to(telemetry)
@@ -126,6 +143,8 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
             rates=rates,
             users=UserRing(engine.db, clock=engine.clock),
             passwords=Passwords(),
+            polls=polls,
+            terms=TERMS,
             tokens=TokenSigner([SECRET], now_s=time.time),
             limits=ApiLimits(**{"tenant_cap": 0, "cancel_grace_s": 30.0, "is_metrics_open": False, "worker_concurrency": 100, **limits}),
             clock=engine.clock,
@@ -139,7 +158,7 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
         app = create_app(services)
         headers = {"Authorization": f"Bearer {key}"}
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://api", headers=headers) as client:
-            yield Api(app, engine, caller, key, client)
+            yield Api(app, engine, caller, key, client, polls, telemetry)
 
 
 @pytest_asyncio.fixture

@@ -73,6 +73,8 @@ def make_app(
         "names": Fake(),
         "submitter": Fake(),
         "end_waiter": Fake(),
+        "polls": Fake(),
+        "terms": Fake(),
         "keys": keys or OneKey(),
         "rates": NoRate(),
         "users": users or NoUsers(),

@@ -1,8 +1,8 @@
 -- List the lanes (queue, type, tenant, band) that have due jobs, with the tenant's weight: a loose index scan, one probe a lane.
--- params:  p_queues null: every queue that has due jobs; p_limit bounds the answer
--- tenant:  all, a worker may serve many
+-- params:  p_tenant_id null: of all tenants; p_queues null: every queue that has due jobs; p_limit bounds the answer
+-- tenant:  all, a worker may serve many; or one
 -- It starts at (queue, type), so rows of types the worker does not take are never walked. Called about once a second by a claimer.
-CREATE FUNCTION jobqueue.active_lanes_v1(p_queues int[], p_types int[], p_limit int)
+CREATE FUNCTION jobqueue.active_lanes_v1(p_tenant_id int, p_queues int[], p_types int[], p_limit int)
 RETURNS TABLE (queue_id int, type_id int, tenant_id int, band smallint, weight int)
 LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off SET enable_sort = off AS $$
   WITH RECURSIVE
@@ -21,7 +21,7 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off SET enable_sort = off
     FROM queues q CROSS JOIN unnest(p_types) t(typ) CROSS JOIN LATERAL (
       SELECT r.tenant_id, r.band
       FROM jobqueue.ready r
-      WHERE r.queue_id = q.qid AND r.type_id = t.typ
+      WHERE r.queue_id = q.qid AND r.type_id = t.typ AND r.tenant_id >= coalesce(p_tenant_id, 0) AND r.tenant_id <= coalesce(p_tenant_id, 2147483647)
       ORDER BY r.tenant_id, r.band
       LIMIT 1) x
     UNION ALL
@@ -29,7 +29,7 @@ LANGUAGE sql STABLE SET jit = off SET enable_seqscan = off SET enable_sort = off
     FROM lanes l CROSS JOIN LATERAL (
       SELECT r.tenant_id, r.band
       FROM jobqueue.ready r
-      WHERE r.queue_id = l.qid AND r.type_id = l.typ AND (r.tenant_id, r.band) > (l.tid, l.band)
+      WHERE r.queue_id = l.qid AND r.type_id = l.typ AND (r.tenant_id, r.band) > (l.tid, l.band) AND r.tenant_id <= coalesce(p_tenant_id, 2147483647)
       ORDER BY r.tenant_id, r.band
       LIMIT 1) x)
   SELECT l.qid, l.typ, l.tid, l.band, g.weight::int

@@ -1,11 +1,11 @@
 -- Renew leases by their own length, and write down starts and progress.
 -- edges:   leased -> running
--- params:  arrays of one length: p_started_ago_s null where the handler has not started, p_progress and p_messages null where unchanged
+-- params:  p_tenant_id: only leases of this tenant, null: any. Arrays of one length: p_started_ago_s null where the handler has not started, p_progress and p_messages null where unchanged
 -- answer:  one row a lease: ok, cancel_requested, busy (locked by another transition, not lost), lost
 -- locks:   lease rows, by id, SKIP LOCKED
--- tenant:  all, the token is the right
+-- tenant:  all, or one; the token is the right
 CREATE FUNCTION jobqueue.heartbeat_v1(
-  p_ids uuid[], p_tokens uuid[], p_started_ago_s double precision[], p_progress double precision[], p_messages text[])
+  p_tenant_id int, p_ids uuid[], p_tokens uuid[], p_started_ago_s double precision[], p_progress double precision[], p_messages text[])
 RETURNS TABLE (job_id uuid, token uuid, status text, expires_at timestamptz)
 LANGUAGE plpgsql VOLATILE
 SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
@@ -22,7 +22,7 @@ BEGIN
     SELECT l.job_id, l.tenant_id, l.worker_id, l.attempt, l.claimed_at, l.reported_at, l.started_at, t.message,
       CASE WHEN t.progress IS NOT NULL THEN least(100, greatest(0, t.progress)) END AS progress, -- one bad value must not cost a batch its leases
       CASE WHEN t.started_ago_s IS NOT NULL THEN greatest(l.claimed_at, clock_timestamp() - t.started_ago_s * interval '1 second') END AS began_at
-    FROM told t JOIN jobqueue.lease l ON l.job_id = t.id AND l.token = t.tok
+    FROM told t JOIN jobqueue.lease l ON l.job_id = t.id AND l.token = t.tok AND (p_tenant_id IS NULL OR l.tenant_id = p_tenant_id)
     FOR UPDATE OF l SKIP LOCKED),
   renewed AS (
     UPDATE jobqueue.lease l
@@ -40,7 +40,8 @@ BEGIN
   SELECT t.id, t.tok,
     CASE WHEN r.cancel_requested_at IS NOT NULL THEN 'cancel_requested'
       WHEN r.job_id IS NOT NULL THEN 'ok'
-      WHEN EXISTS (SELECT FROM jobqueue.lease l WHERE l.job_id = t.id AND l.token = t.tok) THEN 'busy'
+      WHEN EXISTS (SELECT FROM jobqueue.lease l WHERE l.job_id = t.id AND l.token = t.tok
+        AND (p_tenant_id IS NULL OR l.tenant_id = p_tenant_id)) THEN 'busy'
       ELSE 'lost' END,
     r.expires_at
   FROM told t LEFT JOIN renewed r ON r.job_id = t.id AND r.token = t.tok;
