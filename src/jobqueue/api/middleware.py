@@ -6,6 +6,7 @@ A BaseHTTPMiddleware would cost more than all of this together, a task and a que
 from __future__ import annotations
 
 import os
+import re
 from typing import Final
 
 import structlog
@@ -27,7 +28,13 @@ SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 )
+POLICY: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+"""Of answers that are no pages; those that are bring their own."""
+HOST: Final = re.compile(rb"([A-Za-z0-9._~!$&'()*+,;=%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+"""RFC 3986's host and port, without a user."""
 NOT_STORED: Final = (b"cache-control", b"no-store")
 CLIENT_GONE: Final = 499
 
@@ -91,16 +98,17 @@ class _Answer:
                 (b"x-correlation-id", self._context.correlation_id.encode()),
                 *SECURITY_HEADERS,
             )
-            if not any(name == b"cache-control" for name, _ in headers):
-                headers.append(NOT_STORED)
+            given = {name for name, _ in headers}
+            headers += (header for header in (POLICY, NOT_STORED) if header[0] not in given)
         await self._send(message)
 
 
 def _read_context(scope: Scope) -> tuple[RequestContext, HeaderInvalid | None]:
-    """Read the ids out of the headers; a correlation id that cannot be taken over is refused."""
+    """Read the ids out of the headers; a correlation id that cannot be taken over is refused, and so is a request to no host or to two."""
     request_id = os.urandom(16).hex()
     context = RequestContext(request_id, request_id, None)
     refusal = None
+    hosts = []
     for name, value in scope["headers"]:
         if name == b"x-correlation-id":
             text = value.decode("latin-1")
@@ -110,7 +118,16 @@ def _read_context(scope: Scope) -> tuple[RequestContext, HeaderInvalid | None]:
                 refusal = HeaderInvalid("X-Correlation-Id takes 1-128 printable ASCII characters", header="X-Correlation-Id")
         elif name == b"traceparent":
             context.traceparent = read_traceparent(value.decode("latin-1"))
+        elif name == b"host":
+            hosts.append(value)
+    if not _is_to_one_host(hosts, scope["http_version"]):
+        refusal = HeaderInvalid("send one Host header: a name or an address, and perhaps a port", header="Host")
     return context, refusal
+
+
+def _is_to_one_host(hosts: list[bytes], http_version: str) -> bool:
+    """Tell whether the Host headers name one host. HTTP/1.0 knew none, and load balancers still probe with it."""
+    return HOST.fullmatch(hosts[0]) is not None if len(hosts) == 1 else not hosts and http_version == "1.0"
 
 
 def _endpoint(scope: Scope) -> str:

@@ -70,6 +70,9 @@ DOOR_PROBLEMS: Final[Mapping[str, ProblemKind]] = {
     NOT_READY_CODE: ProblemKind(503, "Not ready", retry_after_s=1),
     "method_not_allowed": ProblemKind(405, "This method is not allowed here"),
     "refused": ProblemKind(400, "The request is refused"),
+    "request_malformed": ProblemKind(400, "This is not HTTP"),
+    "request_timeout": ProblemKind(408, "The request did not arrive in time"),
+    "head_too_large": ProblemKind(431, "The request's head is too large"),
 }
 """What only the door says, by code; nothing below raises it."""
 FRAMEWORK_CODES: Final[Mapping[int, str]] = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}

@@ -15,7 +15,7 @@ from jobqueue.api.services import ApiLimits, ApiServices, TenantDefaults
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.apps import metrics_peers
 from jobqueue.apps.database import lease_terms, opened
-from jobqueue.apps.http_server import HttpServer, bind
+from jobqueue.apps.http_server import HttpServer, bind, make_room
 from jobqueue.apps.metrics_port import MetricsPort
 from jobqueue.apps.process import make_telemetry
 from jobqueue.apps.version import own_version
@@ -65,7 +65,8 @@ async def serve_on(settings: Settings, listener: socket.socket, stop: asyncio.Ev
         below = build_services(
             settings, db, names, submitter, end_waiter, polls, terms, rates, waker, telemetry, metrics, is_draining=stop.is_set, clock=clock
         )
-        door = HttpServer(create_app(below, version=own_version()), listener, name="api", drain_s_max=settings.shutdown_grace_seconds)
+        app = create_app(below, version=own_version())
+        door = HttpServer(app, listener, name="api", drain_s_max=settings.shutdown_grace_seconds, limits=make_room())
         machines = MetricsPort(settings.metrics_port, db=db, metrics=metrics, is_draining=stop.is_set)
         # ended in reverse: those who wait are let go, then the door, so that everything taken in is still stored and told
         services: list[Service] = [machines, submitter, waker, rates, door, end_waiter, polls, ear]

@@ -2,18 +2,24 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import uvicorn
 
 from jobqueue.aio.supervise import spawn
+from jobqueue.apps.http_protocol import ConnectionLimits, GuardedProtocol
 from jobqueue.apps.refusals import StartRefused
 
 BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 75
 """Longer than clients and proxies keep idle connections, so that they close first and no request meets a closing one."""
+DEFAULT_LIMITS: Final = ConnectionLimits()
+FILES_KEPT: Final = 256
+"""File descriptors that connections leave to everything else."""
 DRAIN_MARGIN_S: Final = 1.0
 """What uvicorn needs on top of the grace it gives to requests."""
 
@@ -29,23 +35,35 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
 
 
+def make_room() -> ConnectionLimits:
+    """Raise this process's limit of open files as far as it may go; answers limits with as many connections as that leaves room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DEFAULT_LIMITS.connections_max + FILES_KEPT
+    if 0 <= soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return replace(DEFAULT_LIMITS, connections_max=wanted - FILES_KEPT if soft < 0 else max(1, min(wanted, soft) - FILES_KEPT))
+
+
 class HttpServer:
     """A service: answers until cancelled, then takes no more connections and lets running requests end."""
 
-    def __init__(self, app: Any, listener: socket.socket, *, name: str, drain_s_max: float) -> None:
+    def __init__(
+        self, app: Any, listener: socket.socket, *, name: str, drain_s_max: float, limits: ConnectionLimits = DEFAULT_LIMITS
+    ) -> None:
         self.name = name
         self._listener = listener
         self._drain_s_max = drain_s_max
         self._config = uvicorn.Config(
             app,
-            http="httptools",
+            http=type("Protocol", (GuardedProtocol,), {"limits": limits}),
             ws="none",
             lifespan="off",
             interface="asgi3",
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # nothing asks for the client's address
+            proxy_headers=False,  # whom to believe them from is not known
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(drain_s_max)),

@@ -27,8 +27,9 @@ CONNECT_S_MAX: Final = 5.0
 POOL_WAIT_S_MAX: Final = 1.0
 """Waiting longer for one of the pool's connections is overload: the caller is told to come back.
 
-While the pool has not all of its connections, a wait may be for one that is being made, and gets CONNECT_S_MAX: cut off sooner, a connection
-that takes longer than this to make (a far server, a busy machine after all were lost at once) would be begun for ever and never made.
+While the pool has not all of its connections, a wait may be for one that is being made, and gets CONNECT_S_MAX: cut off sooner, a
+connection that takes longer than this to make (a far server, a busy machine after all were lost at once) would be begun for ever and
+never made.
 """
 TRIES_MAX: Final = 5
 """Of a statement that was rolled back for certain."""

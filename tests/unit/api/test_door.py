@@ -21,6 +21,8 @@ async def test_every_answer_has_ids_and_is_kept_from_caches_and_frames() -> None
             assert answer.headers["x-correlation-id"] == answer.headers["x-request-id"]
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["cache-control"] == "no-store"
+            assert answer.headers["content-security-policy"].startswith("default-src 'none'; frame-ancestors 'none'")
+            assert (answer.headers["cross-origin-opener-policy"], answer.headers["x-frame-options"]) == ("same-origin", "DENY")
 
 
 @pytest.mark.parametrize("text", ["c", "c 1", "~" * 128])
@@ -121,11 +123,56 @@ async def test_a_chunked_body_is_not_read_beyond_its_bound() -> None:
     async def send(message: dict[str, object]) -> None:
         sent.append(message)
 
-    headers = [(b"authorization", b"Bearer jq_key"), (b"idempotency-key", b"k"), (b"transfer-encoding", b"chunked")]
+    headers = [(b"host", b"api"), (b"authorization", b"Bearer jq_key"), (b"idempotency-key", b"k"), (b"transfer-encoding", b"chunked")]
     scope = {"type": "http", "method": "POST", "path": "/v1/jobs", "raw_path": b"/v1/jobs", "query_string": b"", "headers": headers}
     await make_app()({**scope, "http_version": "1.1", "scheme": "http", "root_path": ""}, receive, send)  # type: ignore[arg-type]
     assert sent[0]["status"] == 413
     assert received == BODY_BYTES_MAX + len(chunk)
+
+
+HOSTS = {
+    **dict.fromkeys((b"api", b"api:8000", b"127.0.0.1:8000", b"[::1]:8000", b"jobs.example.com", b"under_score"), 200),
+    **dict.fromkeys((b"", b"a b", b"api:port", b"api:80:80", b"user@api", b"api/path", b"api?x", b"api#x", b"[::1", b"\xe4"), 400),
+}
+
+
+@pytest.mark.parametrize(("host", "status"), [*HOSTS.items(), (None, 400)])
+async def test_a_request_is_to_one_host(host: bytes | None, status: int) -> None:
+    scope, sent = request_to(host), []
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    await make_app()(scope, receive_nothing, send)  # type: ignore[arg-type]
+    assert sent[0]["status"] == status
+
+
+@pytest.mark.parametrize(("hosts", "version", "status"), [([], "1.0", 200), ([b"a", b"a"], "1.1", 400), ([b"a", b"b"], "1.0", 400)])
+async def test_only_http_1_0_may_name_no_host_and_nobody_may_name_two(hosts: list[bytes], version: str, status: int) -> None:
+    scope, sent = {**request_to(None), "http_version": version, "headers": [(b"host", host) for host in hosts]}, []
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    await make_app()(scope, receive_nothing, send)  # type: ignore[arg-type]
+    assert sent[0]["status"] == status
+
+
+def request_to(host: bytes | None) -> dict[str, object]:
+    headers = [] if host is None else [(b"host", host)]
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/healthz/live",
+        "raw_path": b"/healthz/live",
+        "query_string": b"",
+        "headers": headers,
+    }
+    return {**scope, "http_version": "1.1", "scheme": "http", "root_path": ""}
+
+
+async def receive_nothing() -> dict[str, object]:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 async def test_a_caller_that_leaves_while_sending_is_no_error_of_ours() -> None:
@@ -139,7 +186,7 @@ async def test_a_caller_that_leaves_while_sending_is_no_error_of_ours() -> None:
     async def send(_: object) -> None:
         raise AssertionError
 
-    headers = [(b"authorization", b"Bearer jq_key"), (b"idempotency-key", b"k")]
+    headers = [(b"host", b"api"), (b"authorization", b"Bearer jq_key"), (b"idempotency-key", b"k")]
     scope = {"type": "http", "method": "POST", "path": "/v1/jobs", "raw_path": b"/v1/jobs", "query_string": b"", "headers": headers}
     await make_app(telemetry=telemetry)({**scope, "http_version": "1.1", "scheme": "http", "root_path": ""}, receive, send)  # type: ignore[arg-type]
     assert [event.status for event in served] == [499]
