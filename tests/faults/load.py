@@ -136,7 +136,7 @@ class Load:
             self._recorder.end(number, "ok", "submit", code=code, job=answer.json()["id"])
             return str(answer.json()["id"])
         self._recorder.end(number, "fail" if code in (409, 422, 429) else "info", "submit", code=code, err=answer.text[:200])
-        return "" if code == 422 else None
+        return "" if code in (404, 422) else None  # 404: a control has lost the job and kept its key
 
     async def _cancel(self, tenant: int, job: str) -> None:
         number = self._recorder.invoke("cancel", tenant=tenant, job=job)

@@ -9,7 +9,6 @@ import random
 import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
@@ -18,6 +17,7 @@ import psutil
 from jobqueue.apps.embedded import EmbeddedServer
 from tests.faults import truth
 from tests.faults.deployment import Deployment, Slot
+from tests.faults.power import Disk
 from tests.faults.proxies import RemoteProxy
 from tests.faults.proxy import CALM, Mood
 from tests.faults.record import Recorder
@@ -37,6 +37,7 @@ class Stage:
     chance: random.Random
     lease_s: float
     kills_itself: bool = False
+    disk: Disk | None = None
 
     def tell(self, what: str, target: str = "") -> None:
         """Write down a fault."""
@@ -260,13 +261,34 @@ def disturbing(
     return disturb
 
 
-def ioctl_shutdown(mount: Path) -> None:
-    """Cut the power of an ext4: EXT4_IOC_SHUTDOWN without flushing its log, as root."""
-    import fcntl
-    import struct
+async def cutting_power(stage: Stage) -> None:
+    """Cut the power under the server, end it, bring both back."""
+    assert stage.disk is not None
+    while True:
+        await stage.pause(4, 7)
+        stage.tell("power_cut")
+        stage.disk.cut()
+        try:
+            await stage.server.stop_immediately()
+        finally:  # not left without a disk when the faults end just now
+            await stage.server.stop_immediately()
+            stage.disk.restore()
+            await stage.server.start()
+            stage.tell("power_back")
 
-    handle = os.open(mount, 0)
-    try:
-        fcntl.ioctl(handle, 0x8004587D, struct.pack("I", 2))
-    finally:
-        os.close(handle)
+
+async def filling_disk(stage: Stage) -> None:
+    """Fill the disk to the last byte, the server's log included; keep it so, make room, start the server if it gave up."""
+    assert stage.disk is not None
+    while True:
+        await stage.pause(6, 9)
+        stage.tell("disk_full")
+        await asyncio.to_thread(stage.disk.fill)
+        try:
+            await stage.pause(4, 8)
+        finally:
+            stage.disk.make_room()
+            stage.tell("disk_room")
+        if not stage.server.is_running:
+            stage.tell("pg_gave_up")
+            await stage.server.start()

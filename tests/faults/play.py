@@ -22,7 +22,7 @@ import asyncpg
 import httpx2
 import orjson
 
-from jobqueue.apps.embedded import EmbeddedServer
+from jobqueue.apps.embedded import EmbeddedServer, packaged_binaries
 from jobqueue.domain.access import ID_BYTES, SECRET_BYTES
 from jobqueue.operations import tenants
 from jobqueue.operations.database import open_database
@@ -32,9 +32,12 @@ from tests.faults.deployment import ROOT, Deployment
 from tests.faults.history import Params
 from tests.faults.load import Load, Shape
 from tests.faults.nemesis import Nemesis, Stage
+from tests.faults.power import Disk
 from tests.faults.proxies import ProxyHost, RemoteProxy
 from tests.faults.proxy import CALM
 from tests.faults.record import Recorder, clock_offset_ns
+from tests.faults.tap import HEALED
+from tests.programs import temporary_directory
 
 READY_S_MAX: Final = 60.0
 HEAL_S_MAX: Final = 60.0
@@ -71,6 +74,11 @@ class Scenario:
     kills_itself: bool = False
     steps_clock: bool = False
     snapshot_every_s: float = 1.0
+    server_options: Mapping[str, str] = field(default_factory=dict)
+    disk_bytes: int = 0
+    """Above 0: the server's data lie on a disk of their own, of this size, whose power can be cut."""
+    expected: tuple[str, ...] = ()
+    """A control: these anomalies are what it has to show."""
     cycle_s: float = 0.0
     """How long one cycle takes, for --cycles; 0: the scenario has none."""
 
@@ -84,6 +92,7 @@ async def play(
     seed: int,
     seconds: float | None = None,
     prepare: Prepare | None = None,
+    disk: Disk | None = None,
 ) -> None:
     """Play on a migrated, empty database of a running server; leaves the files for the checker in the directory.
 
@@ -96,12 +105,14 @@ async def play(
     keys = await make_tenants(dsn, scenario.tenant_caps)
     if prepare is not None:
         await prepare(dsn)
+    if scenario.expected:  # a control loses what comes after this, not the server itself
+        os.sync()
     offset_ns = clock_offset_ns()
     async with contextlib.AsyncExitStack() as stack:
         deployment = Deployment(directory, recorder, scenario.settings)
         proxies = _deploy(stack, scenario, deployment, server, database, chance)
         lease_s = float(deployment.settings["JOBQUEUE_LEASE_SECONDS"])
-        stage = Stage(server, database, deployment, proxies, recorder, chance, lease_s, scenario.kills_itself)
+        stage = Stage(server, database, deployment, proxies, recorder, chance, lease_s, scenario.kills_itself, disk)
         stack.callback(deployment.stop)
         deployment.start_all()
         await until_ready(deployment.urls)
@@ -118,6 +129,7 @@ async def play(
         is_drained=True,
         steps_clock=scenario.steps_clock,
         sometimes=list(scenario.sometimes),
+        expected=list(scenario.expected),
         title=scenario.title,
     )
     truth.write_params(directory, params)
@@ -207,6 +219,7 @@ async def _background(*works: Any) -> AsyncIterator[None]:
 
 async def heal(stage: Stage) -> None:
     """End every fault: the server is up, the ways are open, nobody is stopped, everybody lives."""
+    (stage.deployment.directory / HEALED).touch()
     for proxy in stage.proxies.values():
         proxy.behave(CALM)
     for slot in stage.deployment.slots:
@@ -276,9 +289,45 @@ async def judge(directory: Path) -> dict[str, Any]:
 async def play_on_own_server(
     scenario: Scenario, directory: Path, *, seed: int, seconds: float | None = None, prepare: Prepare | None = None
 ) -> dict[str, Any]:
-    """Play a scenario on a server made for it, and judge it."""
-    async with postgres.running_server() as server:
-        await server.ensure_database("faults")
-        await postgres.migrate(server.dsn("faults"))
-        await play(scenario, server, "faults", directory, seed=seed, seconds=seconds, prepare=prepare)
+    """Play a scenario on a server made for it, and judge it. Raises NoPowerToCut where it needs a disk that cannot be had."""
+    with temporary_directory() as place, contextlib.ExitStack() as stack:
+        disk = stack.enter_context(Disk.mounted(place, size=scenario.disk_bytes)) if scenario.disk_bytes else None
+        options = {"max_connections": "300", **scenario.server_options}
+        server = EmbeddedServer((place if disk is None else disk.path) / "postgres", options=options)
+        try:
+            await server.start()
+            await server.ensure_database("faults")
+            await postgres.migrate(server.dsn("faults"))
+            await play(scenario, server, "faults", directory, seed=seed, seconds=seconds, prepare=prepare, disk=disk)
+            if disk is not None and not scenario.expected:
+                await verify(server, "faults", directory)
+        finally:
+            await server.stop()
     return await judge(directory)
+
+
+async def verify(server: EmbeddedServer, database: str, directory: Path) -> None:
+    """Have Postgres' own programs look for damage: every index and table, then every checksum. The server is stopped after it."""
+    connection = await truth.connect(server.dsn(database))
+    await connection.execute("CREATE EXTENSION amcheck")
+    await connection.close()
+    recorder = Recorder(directory, "verify")
+    owner = (server.data_dir / "cluster").stat()
+    checks = {
+        "pg_amcheck": ("--heapallindexed", "--no-strict-names", server.dsn(database)),
+        "pg_checksums": ("--check", "-D", str(server.data_dir / "cluster")),
+    }
+    for program, arguments in checks.items():
+        if program == "pg_checksums":
+            await server.stop()
+        process = await asyncio.create_subprocess_exec(
+            packaged_binaries() / program,
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            user=owner.st_uid,
+            group=owner.st_gid,
+            extra_groups=[],
+        )
+        said, _ = await process.communicate()
+        recorder.note("verified", program=program, code=process.returncode, said=said.decode()[-300:])

@@ -63,10 +63,9 @@ def all_of(*judges: Any) -> Any:
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "T01": Scenario(
         "T01 workers killed",
-        (killing("worker", 1.0, 2.5),),
+        (killing("worker", 2, 4),),
         seconds=120,
-        cycle_s=1.75,
-        workers=6,
+        cycle_s=3.0,
         sometimes=("nemesis_kill_worker", "recovered_started", "recovered_unstarted"),
         passes=all_of(recovered_in_time, quiet_after_healing),
     ),
@@ -95,6 +94,33 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         sometimes=("nemesis_kill_backend", "nemesis_kill_postmaster", "settle_unknown"),
         passes=quiet_after_healing,
     ),
+    "T06": Scenario(
+        "T06 the power of the database's machine is cut",
+        (nemesis.cutting_power,),
+        seconds=60,
+        cycle_s=10.0,
+        disk_bytes=3 << 30,
+        sometimes=("nemesis_power_cut", "nemesis_power_back", "settled", "settle_unknown"),
+        passes=quiet_after_healing,
+    ),
+    "T06-control": Scenario(
+        "T06 control: the same with fsync off has to lose acknowledged jobs",
+        (nemesis.cutting_power,),
+        seconds=12,
+        disk_bytes=3 << 30,
+        server_options={"fsync": "off"},
+        settings={"JOBQUEUE_ACCEPT_UNSAFE_DATABASE": "true"},
+        expected=("lost",),
+    ),
+    "disk-full": Scenario(
+        "T12, T13 the database's disk fills to the last byte, its log included, and is given room again",
+        (nemesis.filling_disk,),
+        seconds=120,
+        cycle_s=14.0,
+        disk_bytes=400 << 20,
+        sometimes=("nemesis_disk_full", "nemesis_disk_room", "answer_503"),
+        passes=quiet_after_healing,
+    ),
     "T07": Scenario(
         "T07 every connection terminated, again and again",
         (nemesis.terminating_backends(0.5, 2),),
@@ -120,12 +146,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "T10": Scenario(
         "T10 workers stopped for two leases at named points, and resumed",
         (nemesis.wake_stopped,),
-        seconds=240,
+        seconds=330,
         workers=12,
-        shape=Shape(per_s=15, long=0, seconds=0.5, cancel=0, threaded=0),
+        shape=Shape(per_s=8, long=0, seconds=0.5, cancel=0, threaded=0),
         tenant_caps=(0,),
         worker_settings={
-            "JOBQUEUE_WORKER_CONCURRENCY": "4",
+            "JOBQUEUE_WORKER_CONCURRENCY": "2",
             "JOBQUEUE_FAULTS_POINTS": '{"prove": true, "claim.after": ["stop", 0.05], "handler": ["stop", 0.04], '
             '"settle.before": ["stop", 0.05], "settle.after": ["stop", 0.05]}',
         },

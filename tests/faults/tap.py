@@ -14,15 +14,18 @@ import random
 import signal
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, Self
 
 from jobqueue.domain.errors import JobQueueError
 from jobqueue.domain.lease import Beat, BeatStatus, Lease, Settled, Settlement
 from jobqueue.domain.outcome import Outcome, OutcomeKind
 from jobqueue.worker.backend import Backend
-from tests.faults.record import Recorder, now_ns
+from tests.faults.record import DIRECTORY, Recorder, now_ns
 
 VARIABLE: Final = "JOBQUEUE_FAULTS_POINTS"
+HEALED: Final = "healed"
+"""A file of this name in the run's directory ends all faults that processes do to themselves."""
 WORKER: Final = "JOBQUEUE_FAULTS_WORKER"
 """The worker's own process id: points are for it, not for the processes of its isolated runs."""
 SIGNALS: Final = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL}
@@ -49,13 +52,16 @@ class Points:
         act, chance = self._asked.get(name, ("", 0.0))
         if not held or self._recorder is None or os.environ.get(WORKER) != str(os.getpid()) or self._random.random() >= chance:
             return
+        if (Path(os.environ[DIRECTORY]) / HEALED).exists():
+            return
         self._recorder.note("nemesis", what=f"{act}_at_{name}", target=self._recorder.process, job=str(held[0].job_id))
         stopped_ns = now_ns()
         os.kill(os.getpid(), SIGNALS[act])
         stopped_s = (now_ns() - stopped_ns) / 1e9
         self._recorder.note("resumed", seconds=stopped_s)
         lease_s = float(os.environ.get("JOBQUEUE_LEASE_SECONDS", "30"))
-        if self._proves and self.prove is not None and stopped_s > 1.5 * lease_s:
+        holds_lease = name != "settle.after"  # what was settled is nobody's to take: a settle sent again is `replayed`
+        if self._proves and holds_lease and self.prove is not None and stopped_s > 1.5 * lease_s:
             await self.prove(held[0])
 
 

@@ -269,6 +269,10 @@ def worker_ended(story: Story) -> None:
     story.note(22, "died", target="w1", code=1)
 
 
+def page_damaged(story: Story) -> None:
+    story.note(23, "verified", "verify", program="pg_checksums", code=1, said="checksum verification failed")
+
+
 ANOMALIES: dict[str, list[Callable[[Story], None]]] = {
     "lost": [row_gone],
     "stuck": [still_queued],
@@ -296,6 +300,7 @@ ANOMALIES: dict[str, list[Callable[[Story], None]]] = {
     "effect": [result_of_another_run],
     "cancel_broken": [started_after_cancel],
     "died": [worker_ended],
+    "damaged": [page_damaged],
 }
 CASES = [
     pytest.param(anomaly, spoil, id=f"{anomaly}-{number}") for anomaly, spoils in ANOMALIES.items() for number, spoil in enumerate(spoils)

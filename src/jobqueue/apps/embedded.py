@@ -233,12 +233,12 @@ class EmbeddedServer:
             "--encoding=UTF8",
             "--locale=C",
             "--no-instructions",
-            "--no-sync",  # the start that follows makes a checkpoint
         )
         if not await self._wait_for_exit(INITDB_S_MAX) or self._process.returncode != 0:
             raise EmbeddedServerFailed(f"initdb failed: {self._last_words()}")
         self._process = None
         new.rename(self._cluster)
+        _sync(self.data_dir)  # jobs accepted in the first seconds must find their cluster after a power cut
 
     async def _launch_until_ready(self) -> None:
         """Start the postmaster; a start that fails for a passing reason is tried again until START_S_MAX."""
@@ -362,7 +362,19 @@ def _write_private(path: Path, text: str) -> None:
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     new.rename(path)
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    """Have the names in a directory survive a power cut."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -38,4 +38,5 @@ ALL: Final[tuple[Check, ...]] = (
     ends.effect,
     ends.cancel_broken,
     ends.died,
+    ends.damaged,
 )

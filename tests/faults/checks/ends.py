@@ -55,6 +55,13 @@ def died(history: History) -> Iterator[Finding]:
         yield Finding("died", f"{op.data['target']} ended by itself with {op.data['code']}")
 
 
+def damaged(history: History) -> Iterator[Finding]:
+    """Damage in the database's files, as Postgres' own programs see it."""
+    for op in history.notes("verified"):
+        if op.data["code"]:
+            yield Finding("damaged", f"{op.data['program']} ended with {op.data['code']}: {op.data['said']}")
+
+
 def _broken_cancel(history: History, call: Call, starts: dict[str, int]) -> Iterator[Finding]:
     assert call.end is not None
     job, code = call.invoke.data["job"], call.end.data["code"]
