@@ -12,23 +12,40 @@ import typer
 
 from jobqueue.apps.refusals import ChildRefused, RoleFailed, StartRefused
 from jobqueue.apps.version import own_version
-from jobqueue.cli import keys, roles, tenants, users
+from jobqueue.cli import bench, dlq, jobs, keys, queues, roles, tenants, top, users
 from jobqueue.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USAGE, complain, say
 
 PROGRAM: Final = "jobqueue"
 
 commands = typer.Typer(
-    help="A durable job queue on PostgreSQL.", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    help="A durable job queue on PostgreSQL.", add_completion=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 for role in (roles.dev, roles.api, roles.worker, roles.reaper, roles.migrate):
     commands.command()(role)
+commands.command()(top.top)
+commands.command()(bench.bench)
+commands.add_typer(jobs.commands, name="jobs")
+commands.add_typer(dlq.commands, name="dlq")
+commands.add_typer(queues.commands, name="queues")
 commands.add_typer(tenants.commands, name="tenants")
 commands.add_typer(keys.commands, name="keys")
 commands.add_typer(users.commands, name="users")
 
-WrongUsage: Final = cast(
-    type[Any], next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
-)  # typer does not show it under a name of its own
+
+def _named(name: str) -> type[Exception]:
+    """Find a class of errors that typer does not show under a name of its own."""
+    waiting = [base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"]
+    while waiting:
+        found = waiting.pop()
+        if found.__name__ == name:
+            return found
+        waiting += found.__subclasses__()
+    raise ImportError(f"typer has no {name}")
+
+
+WrongUsage: Final = cast(type[Any], _named("ClickException"))
+
+NoArguments: Final = cast(type[Any], _named("NoArgsIsHelpError"))
 
 
 def show_version(is_asked: bool) -> None:
@@ -50,8 +67,11 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return commands(arguments, prog_name=PROGRAM, standalone_mode=False) or EXIT_DONE
     except WrongUsage as error:
+        if isinstance(error, NoArguments):
+            say(error.ctx.get_help())
+            return EXIT_WRONG_USAGE
         path = error.ctx.command_path if getattr(error, "ctx", None) else PROGRAM
-        complain(f"{error.format_message().rstrip('.')}; see `{path} --help`")
+        complain(f"{error.format_message().replace('Value error, ', '').rstrip('.')}; see `{path} --help`")
         return EXIT_WRONG_USAGE
     except StartRefused as error:
         complain(str(error))
