@@ -804,6 +804,81 @@ BEGIN
   WHERE j.tenant_id = p_tenant_id AND j.job_id = ANY (p_job_ids);
 END $$;
 
+CREATE FUNCTION jobqueue.receive_v1(p_limit integer, p_tenant_id integer, p_job_id uuid, p_default_attempts_max integer, p_default_expires_in_s double precision) RETURNS TABLE(queue_id integer, type_id integer, tenant_id integer, band smallint, jobs bigint, due bigint)
+    LANGUAGE plpgsql
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+DECLARE
+  v_ids uuid[];
+BEGIN
+  IF current_setting('synchronous_commit') IN ('off', 'local') THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  IF p_job_id IS NULL THEN
+    v_ids := ARRAY(SELECT i.job_id FROM jobqueue.inbox i ORDER BY i.job_id LIMIT p_limit FOR UPDATE SKIP LOCKED);
+  ELSE -- who asks for one by id waits for whoever moves it
+    v_ids := ARRAY(SELECT i.job_id FROM jobqueue.inbox i WHERE i.job_id = p_job_id AND i.tenant_id = p_tenant_id FOR UPDATE);
+  END IF;
+  IF v_ids = '{}' THEN
+    RETURN;
+  END IF;
+  INSERT INTO jobqueue.queue (name)
+  SELECT DISTINCT i.queue FROM jobqueue.inbox i
+  WHERE i.job_id = ANY (v_ids) AND NOT EXISTS (SELECT FROM jobqueue.queue q WHERE q.name = i.queue)
+  ORDER BY 1
+  ON CONFLICT DO NOTHING;
+  INSERT INTO jobqueue.job_type (name)
+  SELECT DISTINCT i.job_type FROM jobqueue.inbox i
+  WHERE i.job_id = ANY (v_ids) AND NOT EXISTS (SELECT FROM jobqueue.job_type y WHERE y.name = i.job_type)
+  ORDER BY 1
+  ON CONFLICT DO NOTHING;
+  INSERT INTO jobqueue.concurrency_key (tenant_id, queue_id, name)
+  SELECT DISTINCT i.tenant_id, q.queue_id, i.concurrency_key
+  FROM jobqueue.inbox i JOIN jobqueue.queue q ON q.name = i.queue
+  WHERE i.job_id = ANY (v_ids) AND i.concurrency_key IS NOT NULL
+    AND NOT EXISTS (SELECT FROM jobqueue.concurrency_key k WHERE k.tenant_id = i.tenant_id AND k.queue_id = q.queue_id AND k.name = i.concurrency_key)
+  ORDER BY 1, 2, 3
+  ON CONFLICT DO NOTHING;
+  RETURN QUERY
+  WITH
+  gone AS (DELETE FROM jobqueue.inbox i WHERE i.job_id = ANY (v_ids) RETURNING i.*),
+  fresh AS MATERIALIZED (
+    SELECT g.job_id, g.tenant_id AS tid, q.queue_id AS qid, y.type_id AS typ, k.key_id, g.priority, g.idempotency_key, g.correlation_id, g.traceparent,
+      g.tags, g.metadata, g.data, g.timeout_s, clock_timestamp() AS at, CASE WHEN g.run_at > clock_timestamp() THEN g.run_at END AS run_at,
+      coalesce(g.start_by, coalesce(g.run_at, clock_timestamp()) + p_default_expires_in_s * interval '1 second') AS start_by,
+      coalesce(g.max_attempts, s.max_attempts, p_default_attempts_max)::smallint AS attempts_max,
+      (g.priority + CASE WHEN k.key_id IS NULL THEN 0 ELSE 4 END)::smallint AS band
+    FROM gone g
+    JOIN jobqueue.queue q ON q.name = g.queue
+    JOIN jobqueue.job_type y ON y.name = g.job_type
+    LEFT JOIN jobqueue.concurrency_key k ON k.tenant_id = g.tenant_id AND k.queue_id = q.queue_id AND k.name = g.concurrency_key
+    LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = g.tenant_id AND s.queue_id = q.queue_id
+    ORDER BY g.job_id),
+  stored AS (
+    INSERT INTO jobqueue.job (tenant_id, job_id, queue_id, type_id, key_id, priority, max_attempts, timeout_s, scheduled_at, idempotency_key,
+      correlation_id, traceparent, tags, metadata, data)
+    SELECT f.tid, f.job_id, f.qid, f.typ, f.key_id, f.priority, f.attempts_max, f.timeout_s, f.run_at, f.idempotency_key, f.correlation_id,
+      f.traceparent, f.tags, f.metadata, f.data
+    FROM fresh f),
+  due AS (
+    INSERT INTO jobqueue.ready (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by)
+    SELECT f.at, f.job_id, f.qid, f.typ, f.tid, f.band, f.priority, 0, f.attempts_max, 0, f.key_id, f.start_by FROM fresh f WHERE f.run_at IS NULL),
+  later AS (
+    INSERT INTO jobqueue.scheduled (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by, run_at, reason)
+    SELECT f.run_at, f.job_id, f.qid, f.typ, f.tid, f.band, f.priority, 0, f.attempts_max, 0, f.key_id, f.start_by, f.run_at, 'asked'
+    FROM fresh f
+    WHERE f.run_at IS NOT NULL),
+  history AS (
+    INSERT INTO jobqueue.event (tenant_id, job_id, type, at, data)
+    SELECT f.tid, f.job_id, 'submitted', f.at, CASE WHEN f.run_at IS NOT NULL THEN '{"status":"scheduled"}'::json END FROM fresh f),
+  counted AS (
+    INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
+    SELECT f.tid, f.qid, CASE WHEN f.run_at IS NULL THEN 'queued' ELSE 'scheduled' END, count(*), count(*) FROM fresh f GROUP BY 1, 2, 3)
+  SELECT f.qid, f.typ, f.tid, f.band, count(*), count(*) FILTER (WHERE f.run_at IS NULL) FROM fresh f GROUP BY 1, 2, 3, 4;
+END $$;
+
 CREATE FUNCTION jobqueue.retry_v1(p_tenant_id integer, p_job_id uuid, p_is_reset boolean, OUT verdict text, OUT status text) RETURNS record
     LANGUAGE plpgsql
     SET jit TO 'off'
@@ -1013,6 +1088,110 @@ CREATE FUNCTION jobqueue.status_v1(p_tenant_id integer, p_job_id uuid) RETURNS t
   FROM jobqueue.job j
   WHERE j.tenant_id = p_tenant_id AND j.job_id = p_job_id
 $$;
+
+CREATE FUNCTION jobqueue.submit(tenant text, job_type text, data jsonb DEFAULT '{}'::jsonb, idempotency_key text DEFAULT NULL::text, queue text DEFAULT 'default'::text, priority text DEFAULT 'normal'::text, max_attempts integer DEFAULT NULL::integer, scheduled_at timestamp with time zone DEFAULT NULL::timestamp with time zone, delay_seconds double precision DEFAULT NULL::double precision, timeout_seconds integer DEFAULT NULL::integer, expires_in_seconds double precision DEFAULT NULL::double precision, concurrency_key text DEFAULT NULL::text, tags text[] DEFAULT '{}'::text[], metadata jsonb DEFAULT '{}'::jsonb, correlation_id text DEFAULT NULL::text, traceparent text DEFAULT NULL::text) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+DECLARE
+  v_tenant_id int;
+  v_queued_max int;
+  v_id uuid := jobqueue.new_id();
+  v_now timestamptz := clock_timestamp();
+  v_run_at timestamptz;
+  v_priority int;
+  v_field text;
+  v_fault text;
+  v_request_hash uuid;
+  v_found record;
+BEGIN
+  IF current_setting('synchronous_commit') IN ('off', 'local') THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+  submit.data := coalesce(submit.data, '{}');
+  submit.metadata := coalesce(submit.metadata, '{}');
+  submit.tags := coalesce(submit.tags, '{}');
+  submit.queue := coalesce(submit.queue, 'default');
+  submit.priority := coalesce(submit.priority, 'normal');
+  v_priority := array_position(ARRAY['critical', 'high', 'normal', 'low'], submit.priority) - 1;
+
+  SELECT f.field, f.fault INTO v_field, v_fault
+  FROM (VALUES
+    ('tenant', submit.tenant IS NULL, 'is needed'),
+    ('job_type', submit.job_type IS NULL OR submit.job_type !~ '^[A-Za-z0-9_.:-]{1,100}$', 'must be 1-100 of A-Z a-z 0-9 _ . : -'),
+    ('queue', submit.queue !~ '^[A-Za-z0-9_.-]{1,100}$', 'must be 1-100 of A-Z a-z 0-9 _ . -'),
+    ('priority', v_priority IS NULL, 'must be critical, high, normal or low'),
+    ('data', jsonb_typeof(submit.data) <> 'object', 'must be a JSON object'),
+    ('data', octet_length(submit.data::text) > 262144, 'is over 256 KiB'),
+    ('data', jsonb_path_exists(submit.data, '$.** ? (@.type() == "number") ? (@ > 1.7e308 || @ < -1.7e308)'), 'has a number beyond a double'),
+    ('metadata', jsonb_typeof(submit.metadata) <> 'object', 'must be a JSON object'),
+    ('metadata', octet_length(submit.metadata::text) > 16384, 'is over 16 KiB'),
+    ('idempotency_key', submit.idempotency_key !~ '^[ -~]{1,255}$', 'must be 1-255 printable ASCII characters'),
+    ('max_attempts', submit.max_attempts NOT BETWEEN 1 AND 1000, 'must be 1 to 1000'),
+    ('delay_seconds', NOT submit.delay_seconds BETWEEN 0 AND 31622400, 'must be 0 to 31622400'),
+    ('delay_seconds', submit.delay_seconds IS NOT NULL AND submit.scheduled_at IS NOT NULL, 'excludes scheduled_at'),
+    ('scheduled_at', NOT isfinite(submit.scheduled_at) OR submit.scheduled_at > '9999-12-31', 'is out of range'),
+    ('timeout_seconds', submit.timeout_seconds NOT BETWEEN 1 AND 604800, 'must be 1 to 604800'),
+    ('expires_in_seconds', NOT (submit.expires_in_seconds > 0 AND submit.expires_in_seconds <= 31622400), 'must be over 0, at most 31622400'),
+    ('concurrency_key', length(submit.concurrency_key) NOT BETWEEN 1 AND 255, 'must be 1-255 characters'),
+    ('tags', cardinality(submit.tags) > 50 OR array_ndims(submit.tags) > 1, 'must be at most 50'),
+    ('tags', EXISTS (SELECT FROM unnest(submit.tags) t(tag) WHERE t.tag IS NULL OR length(t.tag) NOT BETWEEN 1 AND 100), 'must be 1-100 characters each'),
+    ('correlation_id', submit.correlation_id !~ '^[ -~]{1,128}$', 'must be 1-128 printable ASCII characters'),
+    ('traceparent', submit.traceparent !~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$', 'must be a W3C traceparent')
+  ) f(field, is_wrong, fault)
+  WHERE f.is_wrong
+  LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('jobqueue.submit: %s %s', v_field, v_fault), COLUMN = v_field;
+  END IF;
+
+  SELECT t.tenant_id, nullif(coalesce(t.max_queued, p.max_queued), 0) INTO v_tenant_id, v_queued_max
+  FROM jobqueue.tenant t LEFT JOIN jobqueue.plan p ON p.name = t.plan
+  WHERE t.name = submit.tenant;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION USING ERRCODE = '42704', MESSAGE = format('jobqueue.submit: there is no tenant %L', submit.tenant), COLUMN = 'tenant';
+  END IF;
+
+  IF submit.idempotency_key IS NOT NULL THEN
+    v_request_hash := encode(substring(sha256(convert_to(jsonb_build_array(submit.job_type, submit.data, submit.queue, submit.priority,
+      submit.max_attempts, submit.scheduled_at, submit.delay_seconds, submit.timeout_seconds, submit.expires_in_seconds,
+      submit.concurrency_key, submit.tags, submit.metadata)::text, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid;
+    FOR look IN 1 .. 5 LOOP
+      INSERT INTO jobqueue.idempotency (tenant_id, key_hash, request_hash, job_id)
+      VALUES (v_tenant_id, encode(substring(sha256(convert_to(submit.idempotency_key, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid, v_request_hash, v_id)
+      ON CONFLICT DO NOTHING;
+      EXIT WHEN FOUND;
+      SELECT i.job_id, i.request_hash INTO v_found
+      FROM jobqueue.idempotency i
+      WHERE i.tenant_id = v_tenant_id
+        AND i.key_hash = encode(substring(sha256(convert_to(submit.idempotency_key, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid;
+      CONTINUE WHEN NOT FOUND; -- swept in between
+      IF v_found.request_hash = v_request_hash THEN
+        RETURN v_found.job_id;
+      END IF;
+      RAISE EXCEPTION USING ERRCODE = '23505', MESSAGE = 'jobqueue.submit: the idempotency key was used with other fields',
+        DETAIL = format('job %s', v_found.job_id), COLUMN = 'idempotency_key';
+    END LOOP;
+  END IF;
+
+  IF v_queued_max <= (
+    SELECT sum(t.n)
+    FROM jobqueue.tally t
+    WHERE t.tenant_id = v_tenant_id AND t.status IN ('queued', 'scheduled', 'blocked', 'failed')) THEN
+    RAISE EXCEPTION USING ERRCODE = '53400', MESSAGE = 'jobqueue.submit: the tenant has as many waiting jobs as it may have', COLUMN = 'tenant';
+  END IF;
+
+  v_run_at := CASE WHEN submit.delay_seconds > 0 THEN v_now + submit.delay_seconds * interval '1 second'
+    WHEN submit.scheduled_at > v_now THEN submit.scheduled_at END;
+  INSERT INTO jobqueue.inbox (job_id, tenant_id, run_at, start_by, queue, job_type, priority, max_attempts, timeout_s, concurrency_key,
+    idempotency_key, correlation_id, traceparent, tags, metadata, data)
+  VALUES (v_id, v_tenant_id, v_run_at, coalesce(v_run_at, v_now) + submit.expires_in_seconds * interval '1 second', submit.queue, submit.job_type,
+    v_priority, submit.max_attempts, submit.timeout_seconds, submit.concurrency_key, submit.idempotency_key, submit.correlation_id,
+    submit.traceparent, CASE WHEN cardinality(submit.tags) > 0 THEN submit.tags END,
+    CASE WHEN submit.metadata <> '{}' THEN submit.metadata END, submit.data);
+  RETURN v_id;
+END $_$;
 
 CREATE FUNCTION jobqueue.submit_v1(p_default_attempts_max integer, p_tenants integer[], p_queues integer[], p_types integer[], p_priorities smallint[], p_data json[], p_attempts_max smallint[], p_key_hashes uuid[], p_request_hashes uuid[], p_idempotency_keys text[], p_correlation_ids text[], p_traceparents text[], p_key_ids bigint[], p_timeouts_s integer[], p_run_at timestamp with time zone[], p_delays_s double precision[], p_expires_in_s double precision[], p_tags json[], p_metadata json[], p_lock_timeout_ms integer) RETURNS TABLE(ord bigint, job_id uuid, attempts_max smallint, run_at timestamp with time zone)
     LANGUAGE plpgsql
@@ -1259,10 +1438,23 @@ CREATE TABLE jobqueue.inbox (
     job_id uuid NOT NULL,
     tenant_id integer NOT NULL,
     run_at timestamp with time zone,
-    start_by timestamp with time zone
-);
+    start_by timestamp with time zone,
+    queue text NOT NULL,
+    job_type text NOT NULL,
+    priority smallint NOT NULL,
+    max_attempts smallint,
+    timeout_s integer,
+    concurrency_key text,
+    idempotency_key text,
+    correlation_id text,
+    traceparent text,
+    tags text[],
+    metadata json,
+    data json NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.5', vacuum_truncate=off);
 
-COMMENT ON TABLE jobqueue.inbox IS 'Jobs submitted inside a caller''s own transaction; moved on with their event once it has committed.';
+COMMENT ON TABLE jobqueue.inbox IS 'Jobs submitted inside a caller''s own transaction, names and all, until it has committed and they are moved on.';
 
 CREATE TABLE jobqueue.job (
     tenant_id integer NOT NULL,

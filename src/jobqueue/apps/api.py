@@ -14,7 +14,7 @@ from jobqueue.api.app import create_app
 from jobqueue.api.services import ApiLimits, ApiServices, TenantDefaults
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.apps import metrics_peers
-from jobqueue.apps.database import lease_terms, opened
+from jobqueue.apps.database import lease_terms, opened, submit_defaults
 from jobqueue.apps.http_server import HttpServer, bind, make_room
 from jobqueue.apps.metrics_port import MetricsPort
 from jobqueue.apps.process import make_telemetry
@@ -29,7 +29,7 @@ from jobqueue.operations.passwords import Passwords
 from jobqueue.operations.polls import PollHub
 from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.readiness import ReadinessProbe
-from jobqueue.operations.submit import SubmitDefaults, Submitter
+from jobqueue.operations.submit import Submitter
 from jobqueue.operations.users import UserRing
 from jobqueue.operations.waiting import EndWaiter
 from jobqueue.operations.wakeups import Ear, Waker
@@ -55,7 +55,7 @@ async def serve_on(settings: Settings, listener: socket.socket, stop: asyncio.Ev
         clock = SystemClock()
         waker = Waker(db, clock=clock)
         names = NameBook(db)
-        submitter = Submitter(db, names, _defaults(settings), clock=clock, wake=waker.wake)
+        submitter = Submitter(db, names, submit_defaults(settings), clock=clock, wake=waker.wake)
         end_waiter = EndWaiter(db, clock=clock)
         rates = RateLimiter(db, default_per_minute=settings.rate_limit_requests_per_minute, holder=uuid4(), clock=clock)
         terms = lease_terms(settings)
@@ -119,14 +119,6 @@ def build_services(
         wake=waker.wake,
         render_metrics=_renderer(metrics, metrics_peers.read_ports(os.environ.get(metrics_peers.VARIABLE, ""))),
         readiness=ReadinessProbe(db, needed=server.SCHEMA_NEEDED, is_draining=is_draining, clock=clock).ask,
-    )
-
-
-def _defaults(settings: Settings) -> SubmitDefaults:
-    return SubmitDefaults(
-        max_attempts=settings.max_attempts,
-        expires_in_s=settings.pending_timeout_seconds,
-        max_queued=settings.tenant_max_queued,
     )
 
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from jobqueue.config import Settings
 from jobqueue.operations import server
 from jobqueue.operations.database import Database, open_database
+from jobqueue.operations.intake import SubmitDefaults
 from jobqueue.operations.leases import LeaseTerms
 
 
@@ -35,4 +36,13 @@ def lease_terms(settings: Settings) -> LeaseTerms:
         crashes_max=settings.max_crashes,
         retry_delay_s_base=settings.retry_base_seconds,
         retry_delay_s_max=settings.retry_max_seconds,
+    )
+
+
+def submit_defaults(settings: Settings) -> SubmitDefaults:
+    """What the settings give jobs that do not say otherwise."""
+    return SubmitDefaults(
+        max_attempts=settings.max_attempts,
+        expires_in_s=settings.pending_timeout_seconds,
+        max_queued=settings.tenant_max_queued,
     )

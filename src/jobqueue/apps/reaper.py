@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from jobqueue.aio.clock import SystemClock
 from jobqueue.aio.supervise import run_services
-from jobqueue.apps.database import lease_terms, opened
+from jobqueue.apps.database import lease_terms, opened, submit_defaults
 from jobqueue.apps.metrics_port import MetricsPort
 from jobqueue.apps.process import fault_teller, make_telemetry
 from jobqueue.apps.signals import Stops
@@ -30,6 +30,7 @@ async def serve(settings: Settings, stops: Stops) -> None:
                 db,
                 direct_db,
                 lease_terms(settings),
+                submit_defaults(settings),
                 holder=uuid4(),
                 retention_s=settings.retention_days * SECONDS_PER_DAY,
                 clock=SystemClock(),

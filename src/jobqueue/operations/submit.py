@@ -24,6 +24,7 @@ from jobqueue.domain.errors import (
 )
 from jobqueue.domain.job import JobRequest, Submitted
 from jobqueue.domain.rotation import Lane
+from jobqueue.operations.inbox import Inbox
 from jobqueue.operations.intake import Intake, SubmitDefaults
 from jobqueue.operations.naming import NameBook
 from jobqueue.operations.room import Room
@@ -64,6 +65,7 @@ class Submitter:
     def __init__(self, db: Database, names: NameBook, defaults: SubmitDefaults, *, clock: Clock, wake: Callable[[Lane], None]) -> None:
         """wake is told the lane of every job stored that is due, after its commit."""
         self._intake = Intake(db, names, defaults, wake=wake)
+        self.inbox = Inbox(db, defaults, wake=wake)
         self.room = Room(db, max_queued=defaults.max_queued, clock=clock)
         self._alone = asyncio.Semaphore(ALONE_MAX)
         self._many = asyncio.Semaphore(MANY_AT_ONCE_MAX)

@@ -1,4 +1,4 @@
-"""The other periodic services, each one act of operations/upkeep in its rhythm. All but the recoverer work on the leader only."""
+"""The other periodic services, each one act of operations in its rhythm. All but the inbox receiver work on the leader only."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from jobqueue.aio.clock import Clock
 from jobqueue.aio.periodic import OnFault, PeriodicService
 from jobqueue.operations import queues, upkeep, users, workers
 from jobqueue.operations.database import Database
+from jobqueue.operations.inbox import RECEIVED_MAX, Inbox
 from jobqueue.operations.upkeep import EXPIRED_MAX, FOLDED_MAX, PROMOTED_MAX, WALK_START
 from jobqueue.operations.wakeups import Waker
 from jobqueue.reaper.events import Emit, JobsExpired, PartitionDropped
 from jobqueue.reaper.leader import Leader
 
+INBOX_S: Final = 0.1
+"""A job is seen within 250 ms of its transaction's commit."""
 PROMOTE_S: Final = 0.25
 EXPIRE_S: Final = 1.0
 KEYS_S: Final = 1.0
@@ -55,6 +58,18 @@ class Promoter(Keeper):
         lanes = await upkeep.promote(self._db)
         self._waker.wake_all(lanes)
         return 0.0 if sum(lanes.values()) == PROMOTED_MAX else None
+
+
+class InboxReceiver(PeriodicService):
+    """Moves on what callers submitted inside their own transactions. Every reaper does: the inbox must not wait for a new leader."""
+
+    def __init__(self, inbox: Inbox, *, clock: Clock, on_fault: OnFault) -> None:
+        super().__init__(name="inbox_receiver", interval_s=INBOX_S, clock=clock, on_fault=on_fault, backoff_s_max=1.0)
+        self._inbox = inbox
+
+    async def tick(self) -> float | None:
+        """Move one batch on."""
+        return 0.0 if await self._inbox.receive() == RECEIVED_MAX else None
 
 
 class Expirer(Keeper):

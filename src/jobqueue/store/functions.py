@@ -20,6 +20,8 @@ FUNCTIONS: Final = (
     "claim_v1",
     "settle_v1",
     "submit_v1",
+    "caller_submit_v1",
+    "receive_v1",
     "heartbeat_v1",
     "cancel_v1",
     "retry_v1",

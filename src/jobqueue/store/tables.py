@@ -274,7 +274,20 @@ inbox = Table(
     Column("tenant_id", Integer, nullable=False),
     Column("run_at", Moment),
     Column("start_by", Moment),
-    comment="Jobs submitted inside a caller's own transaction; moved on with their event once it has committed.",
+    Column("queue", Text, nullable=False),
+    Column("job_type", Text, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("max_attempts", SmallInteger),
+    Column("timeout_s", Integer),
+    Column("concurrency_key", Text),
+    Column("idempotency_key", Text),
+    Column("correlation_id", Text),
+    Column("traceparent", Text),
+    Column("tags", ARRAY(Text)),
+    Column("metadata", JSON),
+    Column("data", JSON, nullable=False),
+    comment="Jobs submitted inside a caller's own transaction, names and all, until it has committed and they are moved on.",
+    postgresql_with=HOT,
 )
 
 lease = Table(

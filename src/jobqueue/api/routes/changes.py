@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +44,7 @@ class ChangeRoutes:
 
     def __init__(self, services: ApiServices) -> None:
         self._db = services.db
+        self._submitter = services.submitter
         self._limits = services.limits
         self._wake = services.wake
 
@@ -53,7 +55,8 @@ class ChangeRoutes:
         given = asked.model_fields_set
         if not given:
             raise InvalidFields([("", "name at least one field to change")])
-        lane = await operations.patch(
+        patch = partial(
+            operations.patch,
             self._db,
             caller_of(caller),
             number,
@@ -62,6 +65,7 @@ class ChangeRoutes:
             is_timed="scheduled_at" in given,
             scheduled_at=asked.scheduled_at,
         )
+        lane = await self._submitter.inbox.find(caller.tenant_id, number, patch)
         if lane is not None:
             self._wake(lane)
         return json_response(job_object(await self._read(caller, number)))
@@ -70,7 +74,8 @@ class ChangeRoutes:
         """Declare a job done that is in the dead letter queue or waits for its retry; the history keeps who did it, and why."""
         number = read_id(job_id)
         asked = wire.read(shapes.ForceSuccess, await read_optional_object(request))
-        await operations.force_success(
+        force_success = partial(
+            operations.force_success,
             self._db,
             caller_of(caller),
             number,
@@ -78,6 +83,7 @@ class ChangeRoutes:
             reason=asked.reason,
             by=f"{caller.kind}:{caller.id}",
         )
+        await self._submitter.inbox.find(caller.tenant_id, number, force_success)
         return json_response(job_object(await self._read(caller, number)))
 
     async def _read(self, caller: Principal, number: UUID) -> JobView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from jobqueue.domain.errors import CursorInvalid, NotFound
 from jobqueue.domain.job import PRIORITIES, JobView
 from jobqueue.domain.lifecycle import FINAL, Status
 from jobqueue.operations import jobs as operations
+from jobqueue.operations.inbox import Found
 from jobqueue.protocol import jobs as shapes
 from jobqueue.protocol import wire
 from jobqueue.telemetry.events import JobsSubmitted
@@ -125,7 +127,8 @@ class JobRoutes:
 
     async def events(self, caller: JobsReader, job_id: JobId, cursor: EventsCursor = None) -> Response:
         """Show a job's history in order, 500 entries a page."""
-        page = await operations.events(self._db, caller_of(caller), read_id(job_id), seq_from=read_cursor(cursor))
+        number, seq_from = read_id(job_id), read_cursor(cursor)
+        page = await self._find(caller, number, lambda: operations.events(self._db, caller_of(caller), number, seq_from=seq_from))
         path = f"/v1/jobs/{job_id}/events"
         links = [f'<{path}>; rel="first"']
         if page.next_seq is not None:
@@ -139,13 +142,16 @@ class JobRoutes:
 
     async def result(self, caller: JobsReader, job_id: JobId) -> Response:
         """Show how a job ended."""
-        return json_response(result_object(await operations.result(self._db, caller_of(caller), read_id(job_id))))
+        number = read_id(job_id)
+        view = await self._find(caller, number, lambda: operations.result(self._db, caller_of(caller), number))
+        return json_response(result_object(view))
 
     async def cancel(self, request: Request, caller: JobsWriter, job_id: JobId) -> Response:
         """Cancel a job: at once while it waits; one that runs is stopped by its worker, or fenced off after a grace."""
         number = read_id(job_id)
         wire.read(shapes.NoFields, await read_optional_object(request))
-        status = await operations.cancel(self._db, caller_of(caller), number, grace_s=self._limits.cancel_grace_s)
+        grace_s = self._limits.cancel_grace_s
+        status = await self._find(caller, number, lambda: operations.cancel(self._db, caller_of(caller), number, grace_s=grace_s))
         view = await self._read(caller, number)
         return json_response(job_object(view), 200 if status is Status.CANCELLED else 202)
 
@@ -153,7 +159,8 @@ class JobRoutes:
         """Send a job that has ended, or waits after a failure, back to the queue."""
         number = read_id(job_id)
         asked = wire.read(shapes.RetryRequest, await read_optional_object(request))
-        lane = await operations.retry(self._db, caller_of(caller), number, is_reset=asked.reset_attempts)
+        is_reset = asked.reset_attempts
+        lane = await self._find(caller, number, lambda: operations.retry(self._db, caller_of(caller), number, is_reset=is_reset))
         if lane is not None:
             self._wake(lane)
         return json_response(job_object(await self._read(caller, number)))
@@ -171,7 +178,11 @@ class JobRoutes:
         return await self._read(caller, job_id)
 
     async def _read(self, caller: Principal, job_id: UUID) -> JobView:
-        return await operations.get(self._db, caller_of(caller), job_id, tenant_cap=self._limits.tenant_cap)
+        tenant_cap = self._limits.tenant_cap
+        return await self._find(caller, job_id, lambda: operations.get(self._db, caller_of(caller), job_id, tenant_cap=tenant_cap))
+
+    async def _find(self, caller: Principal, job_id: UUID, act: Callable[[], Awaitable[Found]]) -> Found:
+        return await self._submitter.inbox.find(caller.tenant_id, job_id, act)
 
 
 def read_cursor(text: str | None) -> int:

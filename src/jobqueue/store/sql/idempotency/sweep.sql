@@ -14,6 +14,7 @@ old AS (
   FROM page p
   WHERE jobqueue.id_time(p.job_id) < clock_timestamp() - @kept_s * interval '1 second'
     AND coalesce(jobqueue.status_v1(p.tenant_id, p.job_id), 'gone') IN ('succeeded', 'dlq', 'cancelled', 'expired', 'gone')
+    AND NOT EXISTS (SELECT FROM jobqueue.inbox n WHERE n.job_id = p.job_id)
     AND NOT EXISTS (
       SELECT
       FROM jobqueue.outcome o
