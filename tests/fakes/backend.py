@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import orjson
 
 from jobqueue.domain.errors import InvalidRequest
-from jobqueue.domain.lease import Beat, BeatStatus, Lease, Settled, Settlement, SettleStatus
+from jobqueue.domain.lease import Beat, BeatStatus, Directive, Lease, Settled, Settlement, SettleStatus
 from jobqueue.domain.lifecycle import Status
 from jobqueue.domain.outcome import Outcome, OutcomeKind, Standing, decide
 from jobqueue.domain.retry import RetryPolicy
@@ -67,6 +67,8 @@ class FakeEngine:
 
     def __init__(self, *, lease_s: float = 30.0) -> None:
         self.lease_s = lease_s
+        self.directive = Directive.RUN
+        self.beat_count = 0
         self.settle_sizes: list[int] = []
         self.claim_sizes: list[int] = []
         self._lock = threading.RLock()
@@ -271,6 +273,7 @@ class FakeBackend:
     def __init__(self, engine: FakeEngine) -> None:
         self._engine = engine
         self.is_open = False
+        self.directive = Directive.RUN
 
     async def open(self) -> None:
         await self._engine.enter("open")
@@ -296,6 +299,8 @@ class FakeBackend:
     async def heartbeat(self, beats: Sequence[Beat]) -> list[BeatStatus]:
         assert self.is_open
         await self._engine.enter("heartbeat")
+        self.directive = self._engine.directive
+        self._engine.beat_count += 1
         statuses = [self._engine.beat(beat) for beat in beats]
         self._engine.looked_at()
         return statuses

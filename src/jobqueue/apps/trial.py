@@ -29,7 +29,7 @@ from jobqueue.apps.migrate import migrate
 from jobqueue.apps.worker import backend_opener, load_registry, worker_options
 from jobqueue.config import Settings, load
 from jobqueue.domain.access import ID_BYTES, SECRET_BYTES
-from jobqueue.domain.lease import Beat, BeatStatus, Lease, Settled, Settlement
+from jobqueue.domain.lease import Beat, BeatStatus, Directive, Lease, Settled, Settlement
 from jobqueue.domain.outcome import Failure, Outcome
 from jobqueue.operations import tenants, upkeep
 from jobqueue.operations.database import Database, open_database
@@ -211,6 +211,10 @@ class _Recorded:
         self._inner = inner
         self._tape = tape
         self._idle = idle
+
+    @property
+    def directive(self) -> Directive:
+        return self._inner.directive
 
     async def open(self) -> None:
         await self._inner.open()

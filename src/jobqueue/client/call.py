@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -61,6 +62,8 @@ def encode(value: object) -> bytes:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, UUID):  # the database driver has a kind of its own
+        return str(value)
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Sequence | set | frozenset):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from jobqueue.domain.lease import Beat, BeatStatus, Lease, Settled, Settlement
+from jobqueue.domain.lease import Beat, BeatStatus, Directive, Lease, Settled, Settlement
 
 
 class Backend(Protocol):
@@ -15,6 +15,10 @@ class Backend(Protocol):
     whether it happened, and calling again with the same tokens is right. A backend is used from one event loop only;
     the heartbeater opens its own, in its own thread.
     """
+
+    @property
+    def directive(self) -> Directive:
+        """Say what the last heartbeat was answered with; to run before the first."""
 
     async def open(self) -> None:
         """Connect and make the worker known. Raises `domain.errors.JobQueueError` when it cannot."""

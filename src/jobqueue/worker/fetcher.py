@@ -79,6 +79,12 @@ class Fetcher:
         self._bell = asyncio.Event()
         self._pace = Pace(clock.monotonic())
         self._failures = 0
+        self._is_quiet = False
+
+    def quiet(self, is_quiet: bool) -> None:
+        """Claim nothing more, or again."""
+        self._is_quiet = is_quiet
+        self._bell.set()
 
     def ring(self) -> None:
         """There may be room again."""
@@ -99,6 +105,8 @@ class Fetcher:
         waiting = executor.waiting
         executor.low_water = ahead // 2
         if waiting > ahead // 2:  # slots may be free for a moment while the executor lets others have their turn
+            return 0
+        if self._is_quiet:
             return 0
         held_max = self._options.concurrency + UNSETTLED_JOBS_MAX
         return max(0, min(free + ahead - waiting, CLAIM_JOBS_MAX, held_max - len(self._book)))
@@ -140,7 +148,7 @@ class Fetcher:
         self._failures = 0
         if leases:
             self._tell(LeasesAcquired(self._options.worker_id, len(leases), {}))
-            self._executor.accept([Run(lease, sent_at=sent_at) for lease in leases])
+            self._executor.accept([Run(lease, sent_at=lease.granted_at or sent_at) for lease in leases])
         return len(leases)
 
     def _failed(self, call: str, error: Exception) -> None:

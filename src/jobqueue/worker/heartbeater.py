@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from jobqueue.aio.clock import Clock
-from jobqueue.domain.lease import Beat, BeatStatus
+from jobqueue.domain.lease import Beat, BeatStatus, Directive
 from jobqueue.worker.backend import Backend, OpenBackend
 from jobqueue.worker.events import BackendFailed, LoopLagged, Tell
 from jobqueue.worker.options import WorkerOptions, backoff_s
@@ -47,9 +47,10 @@ class Heartbeater:
         tell: Tell,
         on_lost: Callable[[Run], None],
         on_cancel: Callable[[Run], None],
+        on_directive: Callable[[Directive], None],
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """open_backend is called in the thread, on_lost and on_cancel in the main loop."""
+        """open_backend is called in the thread, on_lost, on_cancel and on_directive in the main loop."""
         self._open_backend = open_backend
         self._book = book
         self._cancel_grace_s = options.cancel_grace_s
@@ -57,6 +58,8 @@ class Heartbeater:
         self._tell = tell
         self._on_lost = on_lost
         self._on_cancel = on_cancel
+        self._on_directive = on_directive
+        self._directive = Directive.RUN
         self._draw = draw
         self._main: asyncio.AbstractEventLoop | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -167,6 +170,9 @@ class Heartbeater:
         beats = [_beat(run, now) for run in runs]
         statuses = await backend.heartbeat(beats)
         assert len(statuses) == len(beats), f"{len(statuses)} answers for {len(beats)} beats"
+        if backend.directive is not self._directive:
+            self._directive = backend.directive
+            self._hand_over(self._on_directive, self._directive)
         for run, beat, progress_told, status in zip(runs, beats, told, statuses, strict=True):
             if status is BeatStatus.LOST:
                 self._hand_over(self._on_lost, run)

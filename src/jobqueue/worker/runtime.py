@@ -14,6 +14,7 @@ from typing import Final
 
 from jobqueue.aio.clock import Clock, SystemClock
 from jobqueue.aio.supervise import spawn
+from jobqueue.domain.lease import Directive
 from jobqueue.worker.acker import Acker
 from jobqueue.worker.backend import Backend, OpenBackend
 from jobqueue.worker.events import Tell, silent
@@ -64,8 +65,8 @@ class Worker:
     async def run(self, stop: asyncio.Event, abort: asyncio.Event) -> None:
         """Work until stop is set, then drain; abort, set then or before, gives everything back at once.
 
-        Raises HandlerError for a handler that cannot be called, JobQueueError when the backend cannot be opened, and whatever ends an
-        actor that must not end. Cancellation stops at once: leases are left to run out.
+        An operator's `terminate` sets stop, too. Raises HandlerError for a handler that cannot be called, JobQueueError when the backend
+        cannot be opened, and whatever ends an actor that must not end. Cancellation stops at once: leases are left to run out.
         """
         self._registry.check()
         backend = self._open_backend()
@@ -76,7 +77,7 @@ class Worker:
             await backend.close()
 
     async def _work(self, backend: Backend, stop: asyncio.Event, abort: asyncio.Event) -> None:
-        fetcher, executor, heartbeater, acker = self._wire(backend)
+        fetcher, executor, heartbeater, acker = self._wire(backend, stop)
         async with asyncio.TaskGroup() as group:
             acking, beating, executing, fetching = (
                 spawn(group, actor.run(), actor.name) for actor in (acker, heartbeater, executor, fetcher)
@@ -92,7 +93,7 @@ class Worker:
             await _end(beating)
             await _end(acking)
 
-    def _wire(self, backend: Backend) -> tuple[Fetcher, Executor, Heartbeater, Acker]:
+    def _wire(self, backend: Backend, stop: asyncio.Event) -> tuple[Fetcher, Executor, Heartbeater, Acker]:
         book = Book()
         clock, options, tell = self._clock, self._options, self._tell
 
@@ -105,9 +106,21 @@ class Worker:
         def cancel(run: Run) -> None:
             executor.cancel(run)
 
+        def direct(directive: Directive) -> None:
+            fetcher.quiet(directive is not Directive.RUN)
+            if directive is Directive.TERMINATE:
+                stop.set()
+
         acker = Acker(backend=backend, book=book, clock=clock, tell=tell, on_settled=ring)
         heartbeater = Heartbeater(
-            open_backend=self._open_beating, book=book, options=options, clock=clock, tell=tell, on_lost=lose, on_cancel=cancel
+            open_backend=self._open_beating,
+            book=book,
+            options=options,
+            clock=clock,
+            tell=tell,
+            on_lost=lose,
+            on_cancel=cancel,
+            on_directive=direct,
         )
         isolated = IsolatedRuns(options=options, report_start=heartbeater.report_start)
         executor = Executor(

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from jobqueue.domain.errors import DatabaseUnavailable
-from jobqueue.domain.lease import SELF_FENCE_MARGIN_S, Beat, BeatStatus
+from jobqueue.domain.lease import SELF_FENCE_MARGIN_S, Beat, BeatStatus, Directive
 from jobqueue.domain.outcome import Outcome, OutcomeKind
 from jobqueue.telemetry.events import Event
 from jobqueue.worker.events import BackendFailed, LoopLagged
@@ -34,6 +34,7 @@ class Ward:
         self.book = Book()
         self.lost: list[Run] = []
         self.cancelled: list[Run] = []
+        self.directives: list[Directive] = []
         self.events: list[Event] = []
         self.backend = FakeBackend(engine)
         self.backend.is_open = True
@@ -45,6 +46,7 @@ class Ward:
             tell=self.events.append,
             on_lost=self.lost.append,
             on_cancel=self.cancelled.append,
+            on_directive=self.directives.append,
         )
         self.heartbeater._main = asyncio.get_running_loop()
 
@@ -154,6 +156,13 @@ async def test_cancel_request_is_handed_over_once(ward: Ward) -> None:
         run.report_progress(1, "")
         await ward.tick()
     assert ward.cancelled == [run]
+
+
+async def test_directive_is_handed_over_when_it_changes(ward: Ward) -> None:
+    for directive in (Directive.RUN, Directive.QUIET, Directive.QUIET, Directive.RUN, Directive.TERMINATE):
+        ward.engine.directive = directive
+        await ward.tick()
+    assert ward.directives == [Directive.QUIET, Directive.RUN, Directive.TERMINATE]
 
 
 async def test_hung_handler_is_not_renewed_past_its_deadline_and_grace(ward: Ward) -> None:

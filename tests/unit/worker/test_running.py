@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jobqueue import Discard, Retry, Snooze
+from jobqueue.domain.lease import Directive
 from jobqueue.domain.outcome import OutcomeKind
 from jobqueue.telemetry.events import JobsCompleted, JobsRetried, StaleWritesRefused
 from jobqueue.worker.events import HandlerLeft, LeaseLost, ThreadTimedOut
@@ -49,6 +50,37 @@ async def test_echo_returns_its_data(engine: FakeEngine, registry: Registry) -> 
     assert job.result == {"message": "Hello"}
     assert job.history == ["leased", "succeeded"]
     assert running.told(JobsCompleted) == [JobsCompleted("demo", "succeeded", 1, [job.outcome.ran_s])]
+
+
+async def test_a_quieted_worker_finishes_what_it_has_claims_nothing_and_goes_on_when_told(
+    engine: FakeEngine, registry: Registry, gate: Gate
+) -> None:
+    first = engine.submit("gate")
+    async with working(engine, registry):
+        await engine.until_status(first, "running")
+        engine.directive = Directive.QUIET
+        beats = engine.beat_count
+        await engine.until(lambda: engine.beat_count > beats + 1)
+        second = engine.submit("gate")
+        gate.open.set()
+        await engine.until_status(first, "succeeded")
+        beats = engine.beat_count
+        await engine.until(lambda: engine.beat_count > beats + 1)
+        assert engine.job(second).status == "queued"
+        engine.directive = Directive.RUN
+        await engine.until_status(second, "succeeded")
+
+
+async def test_a_terminated_worker_drains_and_ends(engine: FakeEngine, registry: Registry, gate: Gate) -> None:
+    job_id = engine.submit("gate")
+    async with working(engine, registry) as running:
+        await engine.until_status(job_id, "running")
+        engine.directive = Directive.TERMINATE
+        await running.stop.wait()
+        gate.open.set()
+        async with asyncio.timeout(10):
+            await running.task
+    assert engine.job(job_id).status == "succeeded"
 
 
 async def test_sleep_tells_progress_and_fails_on_request(engine: FakeEngine, registry: Registry) -> None:

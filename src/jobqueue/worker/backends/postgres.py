@@ -12,7 +12,7 @@ from typing import Final
 from jobqueue.aio.clock import Clock
 from jobqueue.aio.supervise import spawn
 from jobqueue.domain.errors import Unavailable
-from jobqueue.domain.lease import Beat, BeatStatus, Lease, Settled, Settlement
+from jobqueue.domain.lease import Beat, BeatStatus, Directive, Lease, Settled, Settlement
 from jobqueue.domain.rotation import Lane
 from jobqueue.operations import leases, workers
 from jobqueue.operations.database import Database, open_database
@@ -57,6 +57,7 @@ class PostgresBackend:
         self._beaten_at = float("-inf")
         self._is_held_back = False
         self._is_starved = False
+        self.directive = Directive.RUN
 
     async def open(self) -> None:
         """Connect, register the worker, listen. Raises Unavailable."""
@@ -126,8 +127,11 @@ class PostgresBackend:
         now_s = self._clock.monotonic()
         if now_s - self._beaten_at >= WORKER_BEAT_S:
             self._beaten_at = now_s
-            if await workers.beat(self._db, self._worker_id) is None:
+            state = "running" if self.directive is Directive.RUN else "quiet"
+            told = await workers.beat(self._db, self._worker_id, state=state)
+            if told is None:
                 self._worker_id = await self._register()
+            self.directive = Directive.RUN if told is None else Directive(told)
 
     async def _register(self) -> int:
         assert self._db is not None
