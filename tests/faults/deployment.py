@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -76,6 +76,7 @@ class Slot:
     name: str
     arguments: tuple[str, ...] = ()
     settings: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     generation: int = 0
     born_at: float = 0.0
@@ -105,15 +106,11 @@ class Deployment:
         self.slots: list[Slot] = []
         self.failed_starts = 0
 
-    def add(self, role: str, *, dsn: str, count: int, chance: random.Random, **settings: str) -> list[Slot]:
-        """Make slots of a role; nothing starts yet."""
-        made = []
-        for _ in range(count):
-            number = len(self.of(role)) + 1
-            arguments = ("--port", str(quiet_port(chance))) if role == "api" else ()
-            made.append(Slot(role, f"{role}-{number}", arguments, {"JOBQUEUE_DATABASE_URL": dsn, **settings}))
-            self.slots.append(made[-1])
-        return made
+    def add(self, role: str, *, dsn: str, chance: random.Random, prefix: tuple[str, ...] = (), **settings: str) -> None:
+        """Make one more slot of a role; nothing starts yet."""
+        arguments = ("--port", str(quiet_port(chance))) if role == "api" else ()
+        name = f"{role}-{len(self.of(role)) + 1}"
+        self.slots.append(Slot(role, name, arguments, {"JOBQUEUE_DATABASE_URL": dsn, **settings}, prefix))
 
     def of(self, role: str) -> list[Slot]:
         """The slots of a role."""
@@ -139,7 +136,7 @@ class Deployment:
         }
         with (self.directory / f"{name}.log").open("ab") as log:
             slot.process = subprocess.Popen(
-                [sys.executable, *PROGRAMS[slot.role], *slot.arguments],
+                [*slot.prefix, sys.executable, *PROGRAMS[slot.role], *slot.arguments],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -172,15 +169,16 @@ class Deployment:
             self.signal(slot, signal.SIGKILL, ends=True)
             slot.process.wait()
 
-    def revive(self, *, kills_itself: bool = False) -> None:
+    def revive(self, *, may_end_with: Collection[int] = ()) -> None:
         """Look for ended processes, write down those that were not meant to end, start each again after a while."""
         for slot in self.slots:
             if slot.process is None or slot.is_alive:
                 continue
             if slot.starts_at is None:
                 code = slot.process.returncode
-                is_own_kill = kills_itself and code == -signal.SIGKILL
-                if not slot.is_expected_to_end and not is_own_kill:
+                if code in may_end_with:
+                    self.recorder.note("ended", target=slot.target, code=code)
+                elif not slot.is_expected_to_end:
                     self._died(slot, code)
                 slot.starts_at = time.monotonic() + self._chance.uniform(*RESTART_S)
             elif time.monotonic() >= slot.starts_at:

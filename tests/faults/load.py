@@ -33,6 +33,11 @@ class Shape:
     fails: float = 0.05
     later: float = 0.05
     cancel: float = 0.02
+    blocking: float = 0.0
+    hogging: float = 0.0
+    poison: tuple[str, ...] = ()
+    """Ways, in turn; one poison job comes after each `poison_every` others."""
+    poison_every: int = 500
     twin: float = 0.05
     conflict: float = 0.03
     max_attempts: int = 20
@@ -91,7 +96,14 @@ class Load:
         chance, shape = self._chance, self._shape
         data: dict[str, Any] = {"seconds": round(chance.uniform(0, shape.seconds), 3)}
         kind = "quick"
-        if chance.random() < shape.long:
+        if shape.poison and self._count % shape.poison_every == 0:
+            way = shape.poison[self._count // shape.poison_every % len(shape.poison)]
+            return {"payload": {"job_type": "poison", "data": {"way": way}}, "max_attempts": shape.max_attempts}
+        if chance.random() < shape.blocking:
+            kind, data["seconds"] = "blocking", shape.long_s
+        elif chance.random() < shape.hogging:
+            kind, data["seconds"] = "hogging", shape.long_s
+        elif chance.random() < shape.long:
             kind, data["seconds"] = "long", shape.long_s
         elif chance.random() < shape.threaded:
             kind = "threaded"

@@ -76,6 +76,9 @@ def _truth_counters(history: History) -> Counter[str]:
             found["released"] += 1
     for row in history.rows.values():
         found[f"end_{row.status}"] += 1
+        if row.status == "dlq":
+            found[f"dlq_of_{row.job_type}"] += 1
+        found[f"jobs_of_{row.job_type}"] += 1
     return found
 
 
@@ -141,6 +144,9 @@ def figures(history: History) -> dict[str, Any]:
         "submit_s_from_due": quantiles(answered),
         "claim_s": quantiles(claims),
         "call_s": quantiles(_calls_s(history)),
+        "ended_after_lease_s": quantiles(_ended_after_lease_s(history)),
+        "term_exit_s": quantiles([op.data["seconds"] for op in history.notes("term_ended")]),
+        "released_leased_again_s": quantiles(_released_s(history)),
         "errors_after_heal": errors_after_heal(history),
         "info_rate": round(unknown / max(1, len(submits)), 4),
         "orphan_leased_again_s": quantiles(leased_again),
@@ -161,6 +167,26 @@ def _calls_s(history: History) -> list[float]:
         for call in history.calls(verb)
         if call.end is not None and not any(call.invoke.at_ns <= at_ns <= call.end.at_ns for at_ns in stops[call.invoke.process])
     ]
+
+
+def _ended_after_lease_s(history: History) -> list[float]:
+    """How much longer than its lease could be trusted a run went on, in processes that were never stopped."""
+    stopped = {op.data["target"] for op in history.notes("nemesis") if op.data["what"].startswith("stop")}
+    return [
+        (window.end_ns - window.trusted_until_ns) / NS_PER_S
+        for window in windows(history)
+        if window.end_ns is not None and window.end_ns > window.trusted_until_ns and window.process not in stopped
+    ]
+
+
+def _released_s(history: History) -> list[float]:
+    """How soon a released job was leased again."""
+    found: list[float] = []
+    leased = _times(history, "lease")
+    for change in history.changes:
+        if change.table == "ready" and change.op == "I" and change.by in WORKERS:
+            found += _after(leased[change.job], change.at_ns)
+    return found
 
 
 def errors_after_heal(history: History) -> int:

@@ -7,8 +7,9 @@ import contextlib
 import os
 import random
 import signal
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import asyncpg
@@ -17,6 +18,7 @@ import psutil
 from jobqueue.apps.embedded import EmbeddedServer
 from tests.faults import truth
 from tests.faults.deployment import Deployment, Slot
+from tests.faults.netns import Link
 from tests.faults.power import Disk
 from tests.faults.proxies import RemoteProxy
 from tests.faults.proxy import CALM, Mood
@@ -36,8 +38,11 @@ class Stage:
     recorder: Recorder
     chance: random.Random
     lease_s: float
-    kills_itself: bool = False
+    may_end_with: tuple[int, ...] = ()
+    """With these exit codes a process may end by itself: it was made to."""
     disk: Disk | None = None
+    links: Mapping[str, Link] = field(default_factory=dict)
+    """By slot: its link to the host."""
 
     def tell(self, what: str, target: str = "") -> None:
         """Write down a fault."""
@@ -65,7 +70,7 @@ async def keep_alive(stage: Stage) -> None:
     """Not a fault: start again what has ended."""
     while True:
         await asyncio.sleep(POLL_S)
-        stage.deployment.revive(kills_itself=stage.kills_itself)
+        stage.deployment.revive(may_end_with=stage.may_end_with)
 
 
 def killing(role: str, least_s: float, most_s: float) -> Nemesis:
@@ -111,9 +116,14 @@ def terminating(role: str, least_s: float, most_s: float) -> Nemesis:
             if (slot := stage.pick(role)) is not None:
                 stage.tell(f"term_{role}", slot.target)
                 stage.deployment.signal(slot, signal.SIGTERM, ends=True)
+                process, began = slot.process, time.monotonic()
                 if stage.chance.random() < 0.3:
                     await stage.pause(0.1, 1)
-                    stage.deployment.signal(slot, signal.SIGTERM, ends=True)
+                    if process is slot.process:
+                        stage.deployment.signal(slot, signal.SIGTERM, ends=True)
+                while process is not None and process.poll() is None:
+                    await asyncio.sleep(0.05)
+                stage.recorder.note("term_ended", seconds=time.monotonic() - began)
 
     return terminate
 
@@ -223,6 +233,24 @@ def terminating_backends(least_s: float, most_s: float) -> Nemesis:
                     await connection.close(timeout=5)
 
     return terminate
+
+
+def cutting_link(place: int) -> Nemesis:
+    """Take one worker's link down for three leases, again and again."""
+
+    async def cut(stage: Stage) -> None:
+        name, link = sorted(stage.links.items())[place]
+        while True:
+            await stage.pause(3, 7)
+            stage.tell("link_down", name)
+            link.cut()
+            try:
+                await asyncio.sleep(3 * stage.lease_s)
+            finally:
+                link.heal()
+                stage.tell("link_up", name)
+
+    return cut
 
 
 MOODS: Final[dict[str, Mood]] = {

@@ -28,10 +28,12 @@ from jobqueue.operations import tenants
 from jobqueue.operations.database import open_database
 from tests import postgres
 from tests.faults import nemesis, truth
+from tests.faults.cgroup import CGROUP, memory_group
 from tests.faults.deployment import ROOT, Deployment
 from tests.faults.history import Params
 from tests.faults.load import Load, Shape
 from tests.faults.nemesis import Nemesis, Stage
+from tests.faults.netns import Link, linked
 from tests.faults.power import Disk
 from tests.faults.proxies import ProxyHost, RemoteProxy
 from tests.faults.proxy import CALM
@@ -39,8 +41,8 @@ from tests.faults.record import Recorder, clock_offset_ns
 from tests.faults.tap import HEALED
 from tests.programs import temporary_directory
 
-READY_S_MAX: Final = 60.0
-HEAL_S_MAX: Final = 60.0
+READY_S_MAX: Final = 180.0
+HEAL_S_MAX: Final = 120.0
 DRAIN_S_MAX: Final = 120.0
 AFTER_HEAL_S: Final = 4.0
 """The load goes on for so long after healing, to see that nothing is left of the faults."""
@@ -71,7 +73,11 @@ class Scenario:
     worker_settings: Mapping[str, str] = field(default_factory=dict)
     sometimes: tuple[str, ...] = ()
     passes: Judge = no_figures
-    kills_itself: bool = False
+    may_end_with: tuple[int, ...] = ()
+    is_partitioned: bool = False
+    """Each worker lives in a network namespace of its own."""
+    memory_bytes: int = 0
+    """Above 0: each worker lives in a control group with so much memory."""
     steps_clock: bool = False
     snapshot_every_s: float = 1.0
     server_options: Mapping[str, str] = field(default_factory=dict)
@@ -110,9 +116,11 @@ async def play(
     offset_ns = clock_offset_ns()
     async with contextlib.AsyncExitStack() as stack:
         deployment = Deployment(directory, recorder, scenario.settings)
-        proxies = _deploy(stack, scenario, deployment, server, database, chance)
+        made = stack.enter_context(linked(scenario.workers)) if scenario.is_partitioned else []
+        links = {f"worker-{number}": link for number, link in enumerate(made, start=1)}
+        proxies = _deploy(stack, scenario, deployment, server, database, chance, links)
         lease_s = float(deployment.settings["JOBQUEUE_LEASE_SECONDS"])
-        stage = Stage(server, database, deployment, proxies, recorder, chance, lease_s, scenario.kills_itself, disk)
+        stage = Stage(server, database, deployment, proxies, recorder, chance, lease_s, scenario.may_end_with, disk, links)
         stack.callback(deployment.stop)
         deployment.start_all()
         await until_ready(deployment.urls)
@@ -164,6 +172,7 @@ def _deploy(
     server: EmbeddedServer,
     database: str,
     chance: random.Random,
+    links: Mapping[str, Link],
 ) -> dict[str, RemoteProxy]:
     """Lay out the slots, each with a proxy of its own before the database."""
     host = stack.enter_context(ProxyHost.running())
@@ -171,10 +180,14 @@ def _deploy(
     counts = {"api": scenario.apis, "worker": scenario.workers, "reaper": scenario.reapers}
     for role, count in counts.items():
         for number in range(1, count + 1):
-            proxy = proxies[f"{role}-{number}"] = host.open(f"{role}-{number}", server.port)
-            dsn = server.dsn(database).replace(f":{server.port}/", f":{proxy.port}/")
-            settings = scenario.worker_settings if role == "worker" else {}
-            deployment.add(role, dsn=dsn, count=1, chance=chance, **settings)
+            name = f"{role}-{number}"
+            address, prefix = (links[name].host, links[name].prefix) if name in links else ("127.0.0.1", ())
+            proxy = proxies[name] = host.open(name, server.port, host=address)
+            dsn = server.dsn(database).replace(f"127.0.0.1:{server.port}/", f"{address}:{proxy.port}/")
+            settings = dict(scenario.worker_settings) if role == "worker" else {}
+            if role == "worker" and scenario.memory_bytes:
+                settings[CGROUP] = str(stack.enter_context(memory_group(scenario.memory_bytes)))
+            deployment.add(role, dsn=dsn, chance=chance, prefix=prefix, **settings)
     return proxies
 
 
@@ -234,7 +247,7 @@ async def heal(stage: Stage) -> None:
                 if not stage.server.is_running:
                     await stage.server.start()
                 await asyncio.sleep(0.1)
-    stage.deployment.revive(kills_itself=stage.kills_itself)
+    stage.deployment.revive(may_end_with=stage.may_end_with)
     stage.deployment.start_all()
     await until_ready(stage.deployment.urls)
     stage.recorder.note("healed")

@@ -55,9 +55,9 @@ class ProxyHost:
             assert process.stdin is not None
             process.stdin.close()
 
-    def open(self, name: str, target_port: int) -> RemoteProxy:
-        """Open one more proxy."""
-        self.tell({"act": "open", "name": name, "target_port": target_port})
+    def open(self, name: str, target_port: int, *, host: str = "127.0.0.1") -> RemoteProxy:
+        """Open one more proxy, on an address of this machine."""
+        self.tell({"act": "open", "name": name, "target_port": target_port, "host": host})
         assert self._process.stdout is not None
         return RemoteProxy(name, int(self._process.stdout.readline()), self)
 
@@ -78,7 +78,7 @@ async def main() -> None:
             command = json.loads(line)
             name = command["name"]
             if command["act"] == "open":
-                proxies[name] = await stack.enter_async_context(Proxy(name, command["target_port"]).running())
+                proxies[name] = await stack.enter_async_context(Proxy(name, command["target_port"], host=command["host"]).running())
                 sys.stdout.write(f"{proxies[name].port}\n")
                 sys.stdout.flush()
             elif command["act"] == "behave":

@@ -38,8 +38,9 @@ CALM: Final = Mood()
 class Proxy:
     """Listens on a port of its own, passes on to another."""
 
-    def __init__(self, name: str, target_port: int) -> None:
+    def __init__(self, name: str, target_port: int, *, host: str = "127.0.0.1") -> None:
         self.name = name
+        self._host = host
         self.port = 0
         self._target_port = target_port
         self._mood = CALM
@@ -51,7 +52,7 @@ class Proxy:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Proxy]:
         """Serve while the block runs."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self._host, 0)
         self.port = self._server.sockets[0].getsockname()[1]
         try:
             yield self

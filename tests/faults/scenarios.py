@@ -13,6 +13,7 @@ from tests.faults.play import Scenario
 LEASE_S: Final = 5.0
 RECOVERY_S_MAX: Final = LEASE_S + 3.5
 CALL_S_MAX: Final = 10.0
+GRACE_S: Final = 2.0
 Report = dict[str, Any]
 
 
@@ -53,6 +54,36 @@ def stale_all_refused(report: Report) -> list[str]:
         for what in ("beat", "progress", "settle")
         if counters.get(f"stale_{what}_refused") != counters.get(f"stale_{what}_sent")
     ]
+
+
+def ended_within_lease(report: Report) -> list[str]:
+    """A handler whose worker is cut off is ended before its lease can have gone to somebody else."""
+    found = report["figures"]["ended_after_lease_s"]
+    return [f"{found['n']} runs outlived their lease, by up to {found['max']} s"] if found["n"] else []
+
+
+def only_poison_buried(report: Report) -> list[str]:
+    """Every poison job is in the dead letter queue, and nobody else."""
+    counters = report["counters"]
+    unmet = [
+        f"{count} {name.removeprefix('dlq_of_')} jobs were buried"
+        for name, count in counters.items()
+        if name.startswith("dlq_of_") and name != "dlq_of_poison"
+    ]
+    if counters.get("dlq_of_poison") != counters.get("jobs_of_poison"):
+        unmet.append(f"{counters.get('dlq_of_poison', 0)} of {counters.get('jobs_of_poison', 0)} poison jobs were buried")
+    return unmet
+
+
+def prompt_ends(report: Report) -> list[str]:
+    """A worker asked to end does so within its grace and two seconds, and what it gave back starts soon."""
+    figures = report["figures"]
+    unmet = []
+    if figures["term_exit_s"]["max"] > GRACE_S + 2:
+        unmet.append(f"the slowest end took {figures['term_exit_s']['max']} s, not <= {GRACE_S + 2} s")
+    if figures["released_leased_again_s"]["n"] and figures["released_leased_again_s"]["p99"] > 1:
+        unmet.append(f"p99 of a released job's next lease is {figures['released_leased_again_s']['p99']} s, not <= 1 s")
+    return unmet
 
 
 def all_of(*judges: Any) -> Any:
@@ -143,6 +174,17 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         sometimes=("nemesis_net_delay_1000",),
         passes=nothing_run_again,
     ),
+    "T09": Scenario(
+        "T09 workers partitioned from the database for three leases",
+        tuple(nemesis.cutting_link(place) for place in range(6)),
+        seconds=120,
+        cycle_s=3.4,
+        workers=6,
+        is_partitioned=True,
+        shape=Shape(per_s=20, long=0.03, long_s=8.0),
+        sometimes=("nemesis_link_down", "settle_refused", "recovered_started"),
+        passes=all_of(ended_within_lease, quiet_after_healing),
+    ),
     "T10": Scenario(
         "T10 workers stopped for two leases at named points, and resumed",
         (nemesis.wake_stopped,),
@@ -161,6 +203,28 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         ),
         passes=stale_all_refused,
     ),
+    "T32": Scenario(
+        "T32 one poison job among 500: exits, segfaults, eats memory",
+        (),
+        seconds=60,
+        cycle_s=20.0,
+        workers=3,
+        may_end_with=(3, -11, -9),
+        memory_bytes=400 << 20,
+        shape=Shape(per_s=25, long=0, fails=0, cancel=0, poison=("exit", "segfault", "memory"), seconds=0.2),
+        settings={"JOBQUEUE_MAX_CRASHES": "3"},
+        sometimes=("dlq_of_poison",),
+        passes=only_poison_buried,
+    ),
+    "T33": Scenario(
+        "T33 handlers block the loop for three leases, or hold the interpreter",
+        (),
+        seconds=120,
+        shape=Shape(per_s=4, blocking=0.03, hogging=0.03, long=0.02, long_s=15.0),
+        tenant_caps=(0,),
+        sometimes=("jobs_of_blocking", "jobs_of_hogging"),
+        passes=nothing_run_again,
+    ),
     "T34": Scenario(
         "T34 workers asked to end, sometimes twice",
         (terminating("worker", 0.5, 1.5),),
@@ -169,14 +233,14 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         workers=6,
         shape=Shape(long_s=6.0),
         sometimes=("nemesis_term_worker", "released"),
-        passes=quiet_after_healing,
+        passes=all_of(prompt_ends, quiet_after_healing),
     ),
     "kill-points": Scenario(
         "workers killed at named points",
         (),
         seconds=120,
         workers=6,
-        kills_itself=True,
+        may_end_with=(-9,),
         worker_settings={
             "JOBQUEUE_FAULTS_POINTS": '{"claim.after": ["kill", 0.02], "handler": ["kill", 0.01], '
             '"settle.before": ["kill", 0.02], "settle.after": ["kill", 0.02]}'
@@ -202,7 +266,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         workers=6,
         snapshot_every_s=2.0,
         worker_settings={"JOBQUEUE_FAULTS_POINTS": '{"claim.after": ["kill", 0.001], "settle.before": ["kill", 0.001]}'},
-        kills_itself=True,
+        may_end_with=(-9,),
         sometimes=(
             *("nemesis_kill_worker", "nemesis_stop_worker", "nemesis_term_worker", "nemesis_kill_api", "nemesis_stop_api"),
             *("nemesis_kill_reaper", "nemesis_pg_stop", "nemesis_kill_backend", "nemesis_terminate_backends", "nemesis_net_heal"),

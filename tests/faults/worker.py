@@ -8,6 +8,7 @@ from typing import Any
 from jobqueue.apps import worker as app
 from jobqueue.apps.process import run_role
 from jobqueue.cli.start import load_settings
+from tests.faults.cgroup import enter_group
 from tests.faults.record import Recorder
 from tests.faults.tap import WORKER, tapped
 
@@ -23,6 +24,7 @@ def tapped_factory(*arguments: Any, **options: Any) -> tuple[Any, ...]:
 
 def main() -> None:
     """Run the role until a signal ends it."""
+    enter_group()
     os.environ[WORKER] = str(os.getpid())
     app.factory = tapped_factory  # type: ignore[assignment]
     settings = load_settings("database_url")

@@ -19,7 +19,9 @@ NS_PER_S = 1_000_000_000
 
 @dataclass(slots=True)
 class Window:
-    """One run. until_ns: how long its lease could be trusted; end_ns: when the handler ended, as far as it said so."""
+    """One run. trusted_until_ns: how long its lease could be trusted; until_ns: the same, but only until its holder sent a settle;
+    end_ns: when the handler ended, as far as it said so.
+    """
 
     job: str
     tenant: str
@@ -29,6 +31,7 @@ class Window:
     start_ns: int
     end_ns: int | None
     until_ns: int
+    trusted_until_ns: int
 
     @property
     def valid_until_ns(self) -> int:
@@ -39,7 +42,8 @@ class Window:
 def windows(history: History) -> list[Window]:
     """Every run that started, with its window, in order of start. A run whose lease no worker recorded has an empty one."""
     lease_ns = round(history.params.lease_s * NS_PER_S)
-    until = {token: asked_ns + lease_ns for token, asked_ns in _last_asked(history).items()}
+    trusted = {token: asked_ns + lease_ns for token, asked_ns in _last_asked(history).items()}
+    until = dict(trusted)
     for call in history.calls("settle"):
         for _, token, _ in call.invoke.data["items"]:
             until[token] = min(until.get(token, call.invoke.at_ns), call.invoke.at_ns)
@@ -54,6 +58,7 @@ def windows(history: History) -> list[Window]:
             start.at_ns,
             ends.get(start.data["run"]),
             until.get(start.data["token"], start.at_ns),
+            trusted.get(start.data["token"], start.at_ns),
         )
         for start in history.notes("start")
     ]
