@@ -120,6 +120,8 @@ DECLARE
   v_keys bigint[];
   v_keys_free int[];
   v_has_keys boolean := EXISTS (SELECT FROM unnest(p_lane_bands) b WHERE b & 4 > 0);
+  v_secret text := left(replace(gen_random_uuid()::text, '-', ''), 16);
+  v_now timestamptz;
   v_floor_max timestamptz := clock_timestamp() - interval '500 ms';  -- a submit that commits later than this after its clock is found when floors are dropped
 BEGIN
   WITH locked AS (
@@ -156,21 +158,22 @@ BEGIN
     FROM unnest(v_keys, v_keys_free) WITH ORDINALITY u(key_id, cap, ord);
   END IF;
 
+  v_now := clock_timestamp();
   RETURN QUERY
   WITH
   lane AS MATERIALIZED (
-    SELECT l.tid, l.qid, l.typ, l.band, coalesce(l.floor, '-infinity') AS floor, l.lim, nullif(s.max_concurrent, 0) AS cap, s.retry_base_s,
+    SELECT l.tid, l.qid, l.typ, l.band, coalesce(l.floor, '-infinity') AS floor, l.lim, nullif(s.max_concurrent, 0) AS cap, s.retry_base_s, s.ct,
       CASE WHEN s.rate_per_second IS NOT NULL THEN least(greatest(1, s.rate_per_second),
         s.rate_tokens + s.rate_per_second * greatest(0, least(3600, extract(epoch FROM clock_timestamp() - s.rated_at)))) END AS tokens
     FROM unnest(p_lane_tenants, p_lane_queues, p_lane_types, p_lane_bands, p_lane_floors, p_lane_limits) l(tid, qid, typ, band, floor, lim)
-    LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = l.tid AND s.queue_id = l.qid
+    LEFT JOIN LATERAL (SELECT x.ctid AS ct, x.* FROM jobqueue.tenant_queue x WHERE x.tenant_id = l.tid AND x.queue_id = l.qid OFFSET 0) s ON true
     WHERE l.tid = ANY (v_gates) AND s.is_paused IS NOT TRUE),
   capped AS MATERIALIZED (   -- queues with a limit of their own, and how many more they take; a bucket holds one second of the rate
-    SELECT q.tid, q.qid, q.cap, q.tokens, least(floor(q.tokens)::int, q.cap - (
+    SELECT q.tid, q.qid, q.cap, q.tokens, q.ct, least(floor(q.tokens)::int, q.cap - (
         SELECT count(*)::int
         FROM jobqueue.lease l
         WHERE q.cap IS NOT NULL AND l.tenant_id = q.tid AND l.queue_id = q.qid AND l.claim_seq >= f.low)) AS room
-    FROM (SELECT l.tid, l.qid, l.cap, max(l.tokens) AS tokens FROM lane l WHERE l.cap IS NOT NULL OR l.tokens IS NOT NULL GROUP BY 1, 2, 3) q
+    FROM (SELECT l.tid, l.qid, l.cap, l.ct, max(l.tokens) AS tokens FROM lane l WHERE l.cap IS NOT NULL OR l.tokens IS NOT NULL GROUP BY 1, 2, 3, 4) q
     JOIN unnest(p_tenants, p_lows) f(tid, low) ON f.tid = q.tid),
   gate AS MATERIALIZED (     -- how many each tenant takes; no limit: no count, and then its low-water stays where it was
     SELECT u.tid, f.critical, f.low AS low_before, k.is_counted, n.low, CASE WHEN u.cap IS NULL THEN f.take ELSE least(f.take, greatest(0, u.cap - n.running)) END AS take
@@ -225,14 +228,20 @@ BEGIN
     SELECT o.sort_at, o.job_id, o.queue_id, o.type_id, o.tenant_id, o.band, o.priority, o.attempt, o.attempts_max, o.crashes, o.key_id, o.start_by
     FROM over o),
   held AS MATERIALIZED (
-    SELECT t.*, gen_random_uuid() AS token, nextval('jobqueue.claim_seq') AS claim_seq,
-      j.timeout_s, j.tags, j.metadata, j.idempotency_key, j.correlation_id, j.traceparent, j.data
-    FROM taken t JOIN jobqueue.job j ON j.tenant_id = t.tenant_id AND j.job_id = t.job_id),
+    SELECT n.*, (v_secret || lpad(to_hex(n.claim_seq), 16, '0'))::uuid AS token
+    FROM (
+      SELECT t.*, nextval('jobqueue.claim_seq') AS claim_seq, j.timeout_s, j.tags, j.metadata, j.idempotency_key, j.correlation_id, j.traceparent, j.data
+      FROM taken t CROSS JOIN LATERAL (
+        SELECT x.timeout_s, x.tags, x.metadata, x.idempotency_key, x.correlation_id, x.traceparent, x.data
+        FROM jobqueue.job x
+        WHERE x.tenant_id = t.tenant_id AND x.type_id = t.type_id AND x.job_id = t.job_id
+        OFFSET 0) j
+      OFFSET 0) n),
   leased AS (
-    INSERT INTO jobqueue.lease (job_id, token, claim_seq, expires_at, deadline_at, sort_at, start_by, claim_id, lease_s, key_id, queue_id, type_id,
+    INSERT INTO jobqueue.lease (job_id, token, claim_seq, claimed_at, expires_at, deadline_at, sort_at, start_by, claim_id, lease_s, key_id, queue_id, type_id,
       tenant_id, worker_id, band, priority, attempt, attempts_max, crashes)
-    SELECT h.job_id, h.token, h.claim_seq, clock_timestamp() + p_lease_s * interval '1 second',
-      clock_timestamp() + (coalesce(h.timeout_s, p_timeout_s) + p_grace_s) * interval '1 second',
+    SELECT h.job_id, h.token, h.claim_seq, v_now, v_now + p_lease_s * interval '1 second',
+      v_now + (coalesce(h.timeout_s, p_timeout_s) + p_grace_s) * interval '1 second',
       h.sort_at, h.start_by, p_claim_id, p_lease_s, h.key_id, h.queue_id, h.type_id,
       h.tenant_id, p_worker_id, h.band, h.priority, h.attempt + 1, h.attempts_max, h.crashes
     FROM held h),
@@ -240,7 +249,7 @@ BEGIN
     UPDATE jobqueue.tenant_queue s
     SET rate_tokens = c.tokens - (SELECT count(*) FROM held h WHERE h.tenant_id = c.tid AND h.queue_id = c.qid), rated_at = clock_timestamp()
     FROM capped c
-    WHERE c.tokens IS NOT NULL AND s.tenant_id = c.tid AND s.queue_id = c.qid),
+    WHERE c.tokens IS NOT NULL AND s.ctid = c.ct),
   counted AS (
     INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
     SELECT h.tenant_id, h.queue_id, 'queued', -count(*), 0 FROM held h GROUP BY 1, 2)
@@ -983,12 +992,13 @@ CREATE FUNCTION jobqueue.settle_v1(p_is_reaper boolean, p_ids uuid[], p_tokens u
     SET jit TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
-    SET enable_hashjoin TO 'off'
+    SET enable_nestloop TO 'off'
     SET enable_mergejoin TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 #variable_conflict use_column
 DECLARE
+  v_is_mixed boolean := p_nexts IS NOT NULL;
   v_done uuid[];
   v_turned uuid[];
 BEGIN
@@ -1003,18 +1013,21 @@ BEGIN
   -- locked leases, and cancel holds one only.
   WITH
   told AS MATERIALIZED (
-    SELECT u.*
+    SELECT u.id, u.tok, coalesce(u.kind, 'succeeded') AS kind, coalesce(u.following, 'succeeded') AS following, u.attempt_left, u.crashes_left,
+      u.delay_s, u.ran_s, u.result, u.ref, u.error
     FROM unnest(p_ids, p_tokens, p_kinds, p_nexts, p_attempts, p_crashes, p_delays_s, p_ran_s, p_results, p_refs, p_errors)
-      u(id, tok, kind, following, attempt_left, crashes_left, delay_s, ran_s, result, ref, error)
-    ORDER BY u.id),
-  gone AS (
+      u(id, tok, kind, following, attempt_left, crashes_left, delay_s, ran_s, result, ref, error)),
+  freed AS (
     DELETE FROM jobqueue.lease l
-    USING told t
-    WHERE l.job_id = t.id AND l.token = t.tok
-    RETURNING l.*, t.kind, t.attempt_left, t.crashes_left, t.delay_s, t.result, t.ref, t.error,
-      CASE WHEN l.cancel_requested_at IS NOT NULL AND t.following <> 'succeeded' THEN 'cancelled' ELSE t.following END AS following,
-      l.cancel_requested_at IS NOT NULL AND t.following NOT IN ('succeeded', 'cancelled') AS is_turned,
-      coalesce(l.started_at, CASE WHEN t.ran_s IS NOT NULL THEN greatest(l.claimed_at, clock_timestamp() - t.ran_s * interval '1 second') END) AS began_at),
+    WHERE l.job_id = ANY (p_ids) AND ((l.job_id, l.token) IN (SELECT u.id, u.tok FROM unnest(p_ids, p_tokens) u(id, tok))) IS TRUE
+    RETURNING l.job_id, l.token, l.claimed_at, l.sort_at, l.started_at, l.reported_at, l.cancel_requested_at, l.start_by, l.key_id, l.queue_id,
+      l.type_id, l.tenant_id, l.worker_id, l.band, l.priority, l.attempt, l.attempts_max),
+  gone AS MATERIALIZED (
+    SELECT f.*, t.kind, t.attempt_left, t.crashes_left, t.delay_s, t.result, t.ref, t.error,
+      CASE WHEN f.cancel_requested_at IS NOT NULL AND t.following <> 'succeeded' THEN 'cancelled' ELSE t.following END AS following,
+      f.cancel_requested_at IS NOT NULL AND t.following NOT IN ('succeeded', 'cancelled') AS is_turned,
+      coalesce(f.started_at, CASE WHEN t.ran_s IS NOT NULL THEN greatest(f.claimed_at, clock_timestamp() - t.ran_s * interval '1 second') END) AS began_at
+    FROM freed f JOIN told t ON t.id = f.job_id AND t.tok = f.token),
   ran AS (
     INSERT INTO jobqueue.outcome (tenant_id, job_id, state, attempt, worker_id, token, started_at, result, result_ref, error)
     SELECT g.tenant_id, g.job_id, CASE g.following WHEN 'queued' THEN 'failed' ELSE g.following END, g.attempt, g.worker_id, g.token, g.began_at,
@@ -1026,19 +1039,19 @@ BEGIN
     INSERT INTO jobqueue.ended (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, status)
     SELECT g.sort_at, g.job_id, g.queue_id, g.type_id, g.tenant_id, g.band & 7, g.priority, g.attempt, g.attempts_max, g.crashes_left, g.key_id, g.following
     FROM gone g
-    WHERE g.following IN ('dlq', 'cancelled')),
+    WHERE v_is_mixed AND g.following IN ('dlq', 'cancelled')),
   later AS (
     INSERT INTO jobqueue.scheduled (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, run_at, reason)
     SELECT g.sort_at, g.job_id, g.queue_id, g.type_id, g.tenant_id, g.band & 7, g.priority, g.attempt_left, g.attempts_max, g.crashes_left, g.key_id,
       clock_timestamp() + g.delay_s * interval '1 second', CASE g.following WHEN 'failed' THEN 'retry' ELSE 'snooze' END
     FROM gone g
-    WHERE g.following IN ('failed', 'scheduled')),
+    WHERE v_is_mixed AND g.following IN ('failed', 'scheduled')),
   back AS (               -- its old place in the order; a run that never started keeps the job's expiry
     INSERT INTO jobqueue.ready (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by)
     SELECT g.sort_at, g.job_id, g.queue_id, g.type_id, g.tenant_id, g.band | 8, g.priority, g.attempt_left, g.attempts_max, g.crashes_left, g.key_id,
       CASE WHEN g.began_at IS NULL THEN g.start_by END
     FROM gone g
-    WHERE g.following = 'queued'),
+    WHERE v_is_mixed AND g.following = 'queued'),
   history AS (            -- one row reads as all the events that were not reported while the job ran
     INSERT INTO jobqueue.event (tenant_id, job_id, type, then_type, leased_at, started_at, token, worker_id, attempt)
     SELECT g.tenant_id, g.job_id, g.kind,
@@ -1049,7 +1062,7 @@ BEGIN
   counted AS (
     INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered, ran_s)
     SELECT g.tenant_id, g.queue_id, g.following, count(*), count(*),
-      coalesce(sum(greatest(0, extract(epoch FROM clock_timestamp() - g.began_at))), 0)
+      coalesce(sum(greatest(0, date_part('epoch', clock_timestamp() - g.began_at))), 0)
     FROM gone g
     GROUP BY 1, 2, 3)
   SELECT array_agg(g.token), array_agg(g.token) FILTER (WHERE g.is_turned) INTO v_done, v_turned FROM gone g;
@@ -1062,12 +1075,12 @@ BEGIN
   END IF;
   IF coalesce(cardinality(v_done), 0) < cardinality(p_ids) THEN
     RETURN QUERY
-    SELECT u.id, u.tok, CASE WHEN e.job_id IS NULL THEN 'lease_lost' ELSE 'replayed' END, coalesce(e.then_type, u.following)
+    SELECT u.id, u.tok, CASE WHEN e.job_id IS NULL THEN 'lease_lost' ELSE 'replayed' END, coalesce(e.then_type, u.following, 'succeeded')
     FROM unnest(p_ids, p_tokens, p_kinds, p_nexts) u(id, tok, kind, following)
     LEFT JOIN LATERAL (
       SELECT x.job_id, x.then_type
       FROM jobqueue.event x
-      WHERE x.job_id = u.id AND x.token = u.tok AND x.type = u.kind
+      WHERE x.job_id = u.id AND x.token = u.tok AND x.type = coalesce(u.kind, 'succeeded')
       LIMIT 1) e ON true
     WHERE u.tok <> ALL (coalesce(v_done, '{}'));
   END IF;
@@ -1275,7 +1288,10 @@ CREATE FUNCTION jobqueue.unpark_v1(p_key_ids bigint[]) RETURNS bigint
     SET jit TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
-    AS $$
+    SET enable_nestloop TO 'on'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$ -- also inside settle, which has its own
   WITH
   room AS (
     SELECT k.key_id, coalesce(s.key_max_concurrent, 1)

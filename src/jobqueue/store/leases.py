@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import orjson
 
 from jobqueue.domain.lease import Beat, BeatStatus, Settlement
-from jobqueue.domain.outcome import Failure, Next
+from jobqueue.domain.lifecycle import Status
+from jobqueue.domain.outcome import Failure, Next, Outcome
 from jobqueue.domain.rotation import LANES_MAX, Lane, Turn
 from jobqueue.store.pool import Database, Record, Transaction
 from jobqueue.store.statements import statement
+
+Value = TypeVar("Value")
 
 CLAIM: Final = statement("leases/claim")
 LANES: Final = statement("leases/lanes")
@@ -24,6 +27,9 @@ HELD: Final = statement("leases/held")
 ASSIGN: Final = statement("leases/assign")
 STANDINGS: Final = statement("leases/standings")
 CLAMP: Final = statement("leases/clamp")
+
+FATES: Final = ("kinds", "nexts", "attempts", "crashes", "delays_s", "errors")
+"""The parameters of a settle that are null where all succeeded."""
 
 CLAIM_S_MAX: Final = 5.0
 SETTLE_S_MAX: Final = 10.0
@@ -94,23 +100,36 @@ async def settle(
     """Settle a batch; answers only what differs from what was asked: token -> (status, next status)."""
     outcomes = [settlement.outcome for settlement in settlements]
     keys = sorted({settlement.key_id for settlement in settlements if settlement.key_id is not None})
+    have_all_succeeded = all(following.status is Status.SUCCEEDED for following in nexts)
     values = {
         "is_reaper": is_reaper,
         "job_ids": [settlement.job_id for settlement in settlements],
         "tokens": [settlement.token for settlement in settlements],
+        "ran_s": _unless_empty([outcome.ran_s for outcome in outcomes]),
+        "results": _unless_empty([outcome.result_json for outcome in outcomes]),
+        "result_refs": _unless_empty([outcome.result_ref for outcome in outcomes]),
+        "key_ids": keys or None,
+    }
+    values |= dict.fromkeys(FATES) if have_all_succeeded else _fates(outcomes, nexts)
+    rows = await (db.fetch(SETTLE, deadline_s=SETTLE_S_MAX, **values) if isinstance(db, Database) else db.fetch(SETTLE, **values))
+    return {row[1]: (row[2], row[3]) for row in rows}
+
+
+def _unless_empty(values: list[Value | None]) -> list[Value | None] | None:
+    """None for a list of nothing but None: the driver looks at each element of an array it sends."""
+    return values if any(value is not None for value in values) else None
+
+
+def _fates(outcomes: Sequence[Outcome], nexts: Sequence[Next]) -> dict[str, list[Any] | None]:
+    """What a settle says beside who succeeded (FATES)."""
+    return {
         "kinds": [outcome.kind.value for outcome in outcomes],
         "nexts": [following.status.value for following in nexts],
         "attempts": [following.attempt for following in nexts],
         "crashes": [following.crashes for following in nexts],
         "delays_s": [following.delay_s for following in nexts],
-        "ran_s": [outcome.ran_s for outcome in outcomes],
-        "results": [outcome.result_json for outcome in outcomes],
-        "result_refs": [outcome.result_ref for outcome in outcomes],
-        "errors": [failure_json(outcome.failure) for outcome in outcomes],
-        "key_ids": keys or None,
+        "errors": _unless_empty([failure_json(outcome.failure) for outcome in outcomes]),
     }
-    rows = await (db.fetch(SETTLE, deadline_s=SETTLE_S_MAX, **values) if isinstance(db, Database) else db.fetch(SETTLE, **values))
-    return {row[1]: (row[2], row[3]) for row in rows}
 
 
 async def held(db: Database, tenant_id: int, *, worker_id: int, claim_id: UUID, limit: int) -> list[Record]:

@@ -10,7 +10,10 @@
 -- Merge: lanes of one tenant are ordered together. A lane that was cut at its limit stops the order there (its next row may be older than
 -- the rest of the others), so a small limit shortens a batch but never breaks the order; the claimer widens the lanes that were cut.
 -- Virtual time (sort_at + priority * p_aging) is applied here, not stored: within one band sort_at rises with the clock, so a floor never
--- hides a late better row. Planner settings are fixed: plans must not depend on statistics of an idle queue.
+-- hides a late better row.
+-- Planner settings are fixed: plans must not depend on statistics of an idle queue. Tables are looked up row by row behind OFFSET 0, by conditions
+-- that suit each index that could be chosen: a plan made while a table was empty must be right when it is full.
+-- A token is half drawn, once a claim, since counters rewind after a restore, and half claim_seq: drawing for each job cost a fifth of a claim.
 -- jit is off in each function with such settings: before Postgres 18 a forbidden node's cost would have its plan compiled at each call.
 CREATE FUNCTION jobqueue.claim_v1(
   p_worker_id int, p_claim_id uuid, p_lease_s double precision, p_timeout_s int, p_grace_s double precision, p_tenant_cap int, p_aging interval,
@@ -30,6 +33,8 @@ DECLARE
   v_keys bigint[];
   v_keys_free int[];
   v_has_keys boolean := EXISTS (SELECT FROM unnest(p_lane_bands) b WHERE b & 4 > 0);
+  v_secret text := left(replace(gen_random_uuid()::text, '-', ''), 16);
+  v_now timestamptz;
   v_floor_max timestamptz := clock_timestamp() - interval '500 ms';  -- a submit that commits later than this after its clock is found when floors are dropped
 BEGIN
   WITH locked AS (
@@ -66,21 +71,22 @@ BEGIN
     FROM unnest(v_keys, v_keys_free) WITH ORDINALITY u(key_id, cap, ord);
   END IF;
 
+  v_now := clock_timestamp();
   RETURN QUERY
   WITH
   lane AS MATERIALIZED (
-    SELECT l.tid, l.qid, l.typ, l.band, coalesce(l.floor, '-infinity') AS floor, l.lim, nullif(s.max_concurrent, 0) AS cap, s.retry_base_s,
+    SELECT l.tid, l.qid, l.typ, l.band, coalesce(l.floor, '-infinity') AS floor, l.lim, nullif(s.max_concurrent, 0) AS cap, s.retry_base_s, s.ct,
       CASE WHEN s.rate_per_second IS NOT NULL THEN least(greatest(1, s.rate_per_second),
         s.rate_tokens + s.rate_per_second * greatest(0, least(3600, extract(epoch FROM clock_timestamp() - s.rated_at)))) END AS tokens
     FROM unnest(p_lane_tenants, p_lane_queues, p_lane_types, p_lane_bands, p_lane_floors, p_lane_limits) l(tid, qid, typ, band, floor, lim)
-    LEFT JOIN jobqueue.tenant_queue s ON s.tenant_id = l.tid AND s.queue_id = l.qid
+    LEFT JOIN LATERAL (SELECT x.ctid AS ct, x.* FROM jobqueue.tenant_queue x WHERE x.tenant_id = l.tid AND x.queue_id = l.qid OFFSET 0) s ON true
     WHERE l.tid = ANY (v_gates) AND s.is_paused IS NOT TRUE),
   capped AS MATERIALIZED (   -- queues with a limit of their own, and how many more they take; a bucket holds one second of the rate
-    SELECT q.tid, q.qid, q.cap, q.tokens, least(floor(q.tokens)::int, q.cap - (
+    SELECT q.tid, q.qid, q.cap, q.tokens, q.ct, least(floor(q.tokens)::int, q.cap - (
         SELECT count(*)::int
         FROM jobqueue.lease l
         WHERE q.cap IS NOT NULL AND l.tenant_id = q.tid AND l.queue_id = q.qid AND l.claim_seq >= f.low)) AS room
-    FROM (SELECT l.tid, l.qid, l.cap, max(l.tokens) AS tokens FROM lane l WHERE l.cap IS NOT NULL OR l.tokens IS NOT NULL GROUP BY 1, 2, 3) q
+    FROM (SELECT l.tid, l.qid, l.cap, l.ct, max(l.tokens) AS tokens FROM lane l WHERE l.cap IS NOT NULL OR l.tokens IS NOT NULL GROUP BY 1, 2, 3, 4) q
     JOIN unnest(p_tenants, p_lows) f(tid, low) ON f.tid = q.tid),
   gate AS MATERIALIZED (     -- how many each tenant takes; no limit: no count, and then its low-water stays where it was
     SELECT u.tid, f.critical, f.low AS low_before, k.is_counted, n.low, CASE WHEN u.cap IS NULL THEN f.take ELSE least(f.take, greatest(0, u.cap - n.running)) END AS take
@@ -135,14 +141,20 @@ BEGIN
     SELECT o.sort_at, o.job_id, o.queue_id, o.type_id, o.tenant_id, o.band, o.priority, o.attempt, o.attempts_max, o.crashes, o.key_id, o.start_by
     FROM over o),
   held AS MATERIALIZED (
-    SELECT t.*, gen_random_uuid() AS token, nextval('jobqueue.claim_seq') AS claim_seq,
-      j.timeout_s, j.tags, j.metadata, j.idempotency_key, j.correlation_id, j.traceparent, j.data
-    FROM taken t JOIN jobqueue.job j ON j.tenant_id = t.tenant_id AND j.job_id = t.job_id),
+    SELECT n.*, (v_secret || lpad(to_hex(n.claim_seq), 16, '0'))::uuid AS token
+    FROM (
+      SELECT t.*, nextval('jobqueue.claim_seq') AS claim_seq, j.timeout_s, j.tags, j.metadata, j.idempotency_key, j.correlation_id, j.traceparent, j.data
+      FROM taken t CROSS JOIN LATERAL (
+        SELECT x.timeout_s, x.tags, x.metadata, x.idempotency_key, x.correlation_id, x.traceparent, x.data
+        FROM jobqueue.job x
+        WHERE x.tenant_id = t.tenant_id AND x.type_id = t.type_id AND x.job_id = t.job_id
+        OFFSET 0) j
+      OFFSET 0) n),
   leased AS (
-    INSERT INTO jobqueue.lease (job_id, token, claim_seq, expires_at, deadline_at, sort_at, start_by, claim_id, lease_s, key_id, queue_id, type_id,
+    INSERT INTO jobqueue.lease (job_id, token, claim_seq, claimed_at, expires_at, deadline_at, sort_at, start_by, claim_id, lease_s, key_id, queue_id, type_id,
       tenant_id, worker_id, band, priority, attempt, attempts_max, crashes)
-    SELECT h.job_id, h.token, h.claim_seq, clock_timestamp() + p_lease_s * interval '1 second',
-      clock_timestamp() + (coalesce(h.timeout_s, p_timeout_s) + p_grace_s) * interval '1 second',
+    SELECT h.job_id, h.token, h.claim_seq, v_now, v_now + p_lease_s * interval '1 second',
+      v_now + (coalesce(h.timeout_s, p_timeout_s) + p_grace_s) * interval '1 second',
       h.sort_at, h.start_by, p_claim_id, p_lease_s, h.key_id, h.queue_id, h.type_id,
       h.tenant_id, p_worker_id, h.band, h.priority, h.attempt + 1, h.attempts_max, h.crashes
     FROM held h),
@@ -150,7 +162,7 @@ BEGIN
     UPDATE jobqueue.tenant_queue s
     SET rate_tokens = c.tokens - (SELECT count(*) FROM held h WHERE h.tenant_id = c.tid AND h.queue_id = c.qid), rated_at = clock_timestamp()
     FROM capped c
-    WHERE c.tokens IS NOT NULL AND s.tenant_id = c.tid AND s.queue_id = c.qid),
+    WHERE c.tokens IS NOT NULL AND s.ctid = c.ct),
   counted AS (
     INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
     SELECT h.tenant_id, h.queue_id, 'queued', -count(*), 0 FROM held h GROUP BY 1, 2)

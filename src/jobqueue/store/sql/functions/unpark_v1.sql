@@ -3,7 +3,8 @@
 -- locks:   parked rows SKIP LOCKED
 -- tenant:  all, keys belong to one tenant each
 CREATE FUNCTION jobqueue.unpark_v1(p_key_ids bigint[]) RETURNS bigint
-LANGUAGE sql VOLATILE SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+LANGUAGE sql VOLATILE SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off AS $$ -- also inside settle, which has its own
   WITH
   room AS (
     SELECT k.key_id, coalesce(s.key_max_concurrent, 1)
