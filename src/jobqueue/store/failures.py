@@ -43,6 +43,7 @@ UNKNOWN: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # 57P01.. and 57014: shut down, crashed, cancelled
     asyncpg.InsufficientResourcesError,  # 53xxx: connections, disk, memory
+    asyncpg.PostgresSystemError,  # 58xxx: the server's disk fails
     asyncpg.ReadOnlySQLTransactionError,  # a demoted primary
     asyncpg.CannotConnectNowError,
 )
