@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jobqueue.apps.program_worker import Worker
     from jobqueue.client.async_client import AsyncClient
     from jobqueue.client.async_handle import AsyncJobHandle
     from jobqueue.client.blocking_client import Client
@@ -26,10 +27,11 @@ _HOMES = {
     "NewJob": "jobqueue.client.new_job",
     "Retry": "jobqueue.worker.handler",
     "Snooze": "jobqueue.worker.handler",
+    "Worker": "jobqueue.apps.program_worker",
     "job": "jobqueue.worker.registry",
 }
 
-__all__ = ["AsyncClient", "AsyncJobHandle", "Client", "Discard", "JobHandle", "JobQueueError", "NewJob", "Retry", "Snooze", "job"]
+__all__ = ["AsyncClient", "AsyncJobHandle", "Client", "Discard", "JobHandle", "JobQueueError", "NewJob", "Retry", "Snooze", "Worker", "job"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,8 @@ from jobqueue.apps import api
 from jobqueue.apps.embedded import EmbeddedServer
 from jobqueue.apps.http_server import bind
 from jobqueue.apps.migrate import migrate
-from jobqueue.apps.worker import backend_opener, load_registry, worker_options
+from jobqueue.apps.worker import backend_opener, database_options
+from jobqueue.apps.worker_setup import load_registry
 from jobqueue.config import Settings, load
 from jobqueue.domain.access import ID_BYTES, SECRET_BYTES
 from jobqueue.domain.lease import Beat, BeatStatus, Directive, Lease, Settled, Settlement
@@ -186,7 +187,7 @@ class Trial:
 
     async def _pass(self, registry: Registry, *, runs_left: int) -> list[Ran]:
         """Run a worker until it finds nothing."""
-        options = worker_options(self._settings, worker_id=f"trial-{secrets.token_hex(4)}")
+        options = database_options(self._settings, worker_id=f"trial-{secrets.token_hex(4)}")
         open_backend = backend_opener(self._settings, options, registry, clock=SystemClock())
         idle = asyncio.Event()
         tape = _Tape(runs_left)

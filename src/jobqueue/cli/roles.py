@@ -1,5 +1,6 @@
 """The commands that run a part of the service: dev, api, worker, reaper, migrate."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -48,7 +49,15 @@ def worker(
     processes: Annotated[int, typer.Option(min=1, max=PROCESSES_MAX, help="Run so many, and start again those that die.")] = 1,
     child: Child = False,
 ) -> None:
-    """Run jobs: the built-in handlers and those of JOBQUEUE_HANDLERS."""
+    """Run jobs: the built-in handlers and those of JOBQUEUE_HANDLERS.
+
+    On the database; or over HTTP, where JOBQUEUE_URL and JOBQUEUE_API_KEY are set and no database is.
+    """
+    if processes == 1 and (service := service_of_worker()) is not None:
+        from jobqueue.apps import service_worker
+
+        service_worker.serve(load_settings(), *service, is_child=child)
+        return
     with server_packages():
         from jobqueue.apps import worker as app
         from jobqueue.apps import workers
@@ -58,6 +67,13 @@ def worker(
         run_role(settings, lambda stops: workers.serve(settings, stops, processes=processes), is_child=child)
     else:
         run_role(settings, lambda stops: app.serve(settings, stops), is_child=child)
+
+
+def service_of_worker() -> tuple[str, str] | None:
+    """The service a worker without a database works for: its address and the key."""
+    url, api_key = os.environ.get("JOBQUEUE_URL"), os.environ.get("JOBQUEUE_API_KEY")
+    has_database = any(os.environ.get(name) for name in ("JOBQUEUE_DATABASE_URL", "DATABASE_URL"))
+    return (url, api_key) if url and api_key and not has_database else None
 
 
 def reaper(child: Child = False) -> None:

@@ -12,6 +12,7 @@ import orjson
 
 from jobqueue.worker.files import Files
 from jobqueue.worker.surroundings import Surroundings, TenantJobs, open_jobs
+from jobqueue.worker.text import storable
 
 if TYPE_CHECKING:
     from jobqueue.domain.lease import Lease
@@ -138,7 +139,7 @@ class Context:
         """
         if not 0 <= percent <= 100:
             raise ValueError(f"progress is a percentage from 0 to 100, not {percent!r}")
-        self._reporter.report_progress(float(percent), message[:PROGRESS_MESSAGE_CHARS_MAX])
+        self._reporter.report_progress(float(percent), storable(message[:PROGRESS_MESSAGE_CHARS_MAX]))
         return _DONE
 
 

@@ -25,6 +25,7 @@ from jobqueue.worker import memory, outcomes
 from jobqueue.worker.handler import Context
 from jobqueue.worker.registry import HandlerSpec
 from jobqueue.worker.surroundings import Surroundings
+from jobqueue.worker.text import storable
 
 MAIN_ALIAS: Final = "__jobqueue_main__"
 """What the worker's own main script is called here: it must not see itself as the main program again."""
@@ -68,7 +69,7 @@ class ChildRun:
 
     def report_progress(self, percent: float, message: str) -> None:
         """Pass it to the worker, whose next beat takes it on."""
-        self._line.say({"percent": percent, "message": outcomes.storable(message)})
+        self._line.say({"percent": percent, "message": storable(message)})
 
 
 def main() -> None:

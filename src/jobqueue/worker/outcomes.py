@@ -12,6 +12,7 @@ import orjson
 from jobqueue.domain.outcome import Failure, Outcome, OutcomeKind
 from jobqueue.worker.files import FileRefused
 from jobqueue.worker.handler import ArgumentError, Discard, Retry, Snooze
+from jobqueue.worker.text import storable
 
 RESULT_BYTES_MAX: Final = 256 * 1024
 MESSAGE_CHARS_MAX: Final = 2_000
@@ -88,17 +89,6 @@ def released() -> Outcome:
 def cancelled() -> Outcome:
     """Make the outcome of a run that ended because its job was cancelled."""
     return Outcome(OutcomeKind.CANCELLED)
-
-
-def storable(text: str) -> str:
-    """Write what a Postgres text cannot hold, NUL and lone surrogates, as escapes."""
-    if "\x00" in text:
-        text = text.replace("\x00", "\\x00")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace").decode()
-    return text
 
 
 def _failure(error: BaseException) -> Failure:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobqueue.apps.refusals import StartRefused
-from jobqueue.apps.worker import load_registry, worker_options
+from jobqueue.apps.worker_setup import load_registry, worker_options
 from jobqueue.config import load
 
 

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import orjson
 
-from jobqueue.worker.outcomes import RESULT_BYTES_MAX, storable
+from jobqueue.worker.outcomes import RESULT_BYTES_MAX
+from jobqueue.worker.text import storable
 
 LISTED_MAX: Final = 1_000
 VALUE_CHARS_MAX: Final = 80
