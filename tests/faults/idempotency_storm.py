@@ -1,6 +1,6 @@
 """One job a key, whatever dies: 32 clients fight over 50 keys with two bodies each, through two API processes that are killed at random.
 
-    python -m tests.faults.idempotency_storm [--rounds 5] [--think-s 0.2] [--seed N]
+    python -m tests.faults.idempotency_storm [--rounds 5] [--think-s 0.2] [--clients 32] [--impatient 0.1] [--seed N]
 
 Each client sends both bodies of each key, to either process, and tries again until it has an answer. Then: one job a key; everybody who
 sent the body that won has its id; everybody who sent the other one has 422 with that same id; what is stored is the body that won.
@@ -35,13 +35,17 @@ PORTS: Final = (12_000, 30_000)
 LIFE_S: Final = (0.3, 3.5)
 """How long a process lives once it is ready."""
 CALL_S_MAX: Final = 10.0
-ROUND_S_MAX: Final = 120.0
+ROUND_S_MAX: Final = 300.0
+IMPATIENT_S: Final = (0.002, 0.1)
 
 
 @dataclass
 class Storm:
     """What happened. answers: (key, body) -> the (status, id) each client ended with."""
 
+    clients: int = CLIENTS
+    impatient: float = 0.0
+    """The part of the calls that are given up after some ms, whatever becomes of them."""
     rounds: int = 0
     kills: int = 0
     tries: int = 0
@@ -118,7 +122,8 @@ async def send(client: httpx2.AsyncClient, door: Door, storm: Storm, chance: ran
         storm.tries += 1
         address = f"http://127.0.0.1:{chance.choice(door.ports)}/v1/jobs"
         try:
-            answer = await client.post(address, json=content, headers={"Idempotency-Key": key})
+            wait_s = chance.uniform(*IMPATIENT_S) if chance.random() < storm.impatient else CALL_S_MAX
+            answer = await client.post(address, json=content, headers={"Idempotency-Key": key}, timeout=wait_s)
         except httpx2.TransportError as error:
             storm.troubles[type(error).__name__] += 1
         else:
@@ -160,16 +165,16 @@ async def check(dsn: str, storm: Storm, keys: list[str]) -> None:
     for row in rows:
         loser = "b" if row["body"] == "a" else "a"
         won, lost = storm.answers[row["key"], row["body"]], storm.answers[row["key"], loser]
-        assert len(won) == len(lost) == CLIENTS, "somebody has no answer"
+        assert len(won) == len(lost) == storm.clients, "somebody has no answer"
         assert {job_id for _, job_id in won + lost} == {row["id"]}, "somebody has another id"
         assert {status for status, _ in won} <= {200, 201}, "the body that won was refused"
         assert sum(status == 201 for status, _ in won) <= 1, "created twice"
         assert {status for status, _ in lost} == {422}, "the other body was taken"
 
 
-async def run(dsn: str, log_dir: Path, *, rounds: int, think_s: float, seed: int) -> Storm:
+async def run(dsn: str, log_dir: Path, *, rounds: int, think_s: float, seed: int, clients: int = CLIENTS, impatient: float = 0.0) -> Storm:
     """Storm against a migrated database; answers what happened. Raises when the promise does not hold."""
-    storm, chance = Storm(), random.Random(seed)
+    storm, chance = Storm(clients, impatient), random.Random(seed)
     roles = Roles(dsn, log_dir, {"JOBQUEUE_LOG_LEVEL": "warning"})
     door = Door(roles, random.Random(seed + 1))
     try:
@@ -179,7 +184,7 @@ async def run(dsn: str, log_dir: Path, *, rounds: int, think_s: float, seed: int
             for number in range(rounds):
                 keys = [f"storm-{number}-{key}" for key in range(KEYS)]
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(CLIENTS):
+                    for _ in range(storm.clients):
                         group.create_task(be_client(door, roles, storm, random.Random(chance.random()), keys, think_s))
                 await check(dsn, storm, keys)
                 storm.rounds += 1
@@ -198,7 +203,15 @@ async def main(arguments: argparse.Namespace) -> None:
         async with postgres.running_server() as server:
             await server.ensure_database("storm")
             await postgres.migrate(server.dsn("storm"))
-            storm = await run(server.dsn("storm"), Path(directory), rounds=arguments.rounds, think_s=arguments.think_s, seed=arguments.seed)
+            storm = await run(
+                server.dsn("storm"),
+                Path(directory),
+                rounds=arguments.rounds,
+                think_s=arguments.think_s,
+                seed=arguments.seed,
+                clients=arguments.clients,
+                impatient=arguments.impatient,
+            )
     sys.stdout.write(f"{storm.tell()}\n")
 
 
@@ -206,5 +219,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--think-s", type=float, default=0.2, help="how long a client waits before a call, at most")
+    parser.add_argument("--clients", type=int, default=CLIENTS)
+    parser.add_argument("--impatient", type=float, default=0.1, help="the part of the calls that are given up after some ms")
     parser.add_argument("--seed", type=int, default=1)
     asyncio.run(main(parser.parse_args()))
