@@ -80,12 +80,13 @@ BEGIN
         reported_at = coalesce(l.reported_at, clock_timestamp())
       FROM held h
       WHERE l.job_id = h.job_id AND h.cancel_requested_at IS NULL
-      RETURNING h.attempt, h.worker_id, CASE WHEN h.reported_at IS NULL THEN h.claimed_at END AS leased_at),
+      RETURNING h.attempt, h.worker_id, CASE WHEN h.reported_at IS NULL THEN h.claimed_at END AS leased_at,
+        CASE WHEN h.started_at IS NULL THEN 'leased' ELSE 'running' END AS status),
     history AS (            -- that it was leased comes first, also when its holder has not told yet
-      INSERT INTO jobqueue.event (tenant_id, job_id, type, attempt, worker_id, leased_at)
-      SELECT p_tenant_id, p_job_id, 'cancelled', g.attempt, NULL::int, NULL::timestamptz FROM gone g
+      INSERT INTO jobqueue.event (tenant_id, job_id, type, attempt, worker_id, leased_at, data)
+      SELECT p_tenant_id, p_job_id, 'cancelled', g.attempt, NULL::int, NULL::timestamptz, NULL::json FROM gone g
       UNION ALL
-      SELECT p_tenant_id, p_job_id, 'cancel_requested', a.attempt, a.worker_id, a.leased_at FROM asked a)
+      SELECT p_tenant_id, p_job_id, 'cancel_requested', a.attempt, a.worker_id, a.leased_at, json_build_object('status', a.status) FROM asked a)
     SELECT x.verdict, x.status INTO verdict, status
     FROM (
       SELECT 'cancelled' AS verdict, 'cancelled' AS status FROM gone
@@ -371,6 +372,10 @@ BEGIN
          FROM jobqueue.%I j LEFT JOIN jobqueue.ended e ON e.tenant_id = j.tenant_id AND e.job_id = j.job_id
          GROUP BY 1, 2, 3', 'job_' || v_week.suffix);
       DELETE FROM jobqueue.ended e WHERE e.job_id >= v_week.low AND e.job_id < v_week.high;
+      EXECUTE format(
+        'INSERT INTO jobqueue.forgotten (seq)
+         SELECT max(e.seq) FROM jobqueue.%I e HAVING max(e.seq) IS NOT NULL
+         ON CONFLICT (is_it) DO UPDATE SET seq = greatest(forgotten.seq, excluded.seq)', 'event_' || v_week.suffix);
       EXECUTE format('DROP TABLE jobqueue.%I, jobqueue.%I, jobqueue.%I', 'event_' || v_week.suffix, 'outcome_' || v_week.suffix, 'job_' || v_week.suffix);
     EXCEPTION WHEN lock_not_available THEN
       RETURN NULL; -- next time
@@ -1441,6 +1446,14 @@ PARTITION BY RANGE (job_id);
 
 COMMENT ON TABLE jobqueue.event IS 'Every transition. One row reads as up to four events: leased (leased_at), started (started_at), type, then_type; public seq = seq * 8 + place.';
 
+CREATE TABLE jobqueue.forgotten (
+    is_it boolean DEFAULT true NOT NULL,
+    seq bigint NOT NULL,
+    CONSTRAINT forgotten_one_row CHECK (is_it)
+);
+
+COMMENT ON TABLE jobqueue.forgotten IS 'One row: up to which seq events may be gone with their weeks. A stream that asks for older ones is told to start over.';
+
 CREATE TABLE jobqueue.idempotency (
     tenant_id integer NOT NULL,
     key_hash uuid NOT NULL,
@@ -1824,6 +1837,18 @@ CREATE TABLE jobqueue.schema_version (
     version_num character varying(32) NOT NULL
 );
 
+CREATE TABLE jobqueue.stream_ticket (
+    ticket_sha256 text NOT NULL,
+    tenant_id integer NOT NULL,
+    kind text NOT NULL,
+    holder_id text NOT NULL,
+    scopes text[] NOT NULL,
+    credential_expires_at timestamp with time zone,
+    expires_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE jobqueue.stream_ticket IS 'Lets a browser open one live stream, which cannot send a header: whom it speaks for. Deleted when it is used.';
+
 CREATE TABLE jobqueue.tally (
     tenant_id integer NOT NULL,
     queue_id integer NOT NULL,
@@ -1870,6 +1895,9 @@ ALTER TABLE ONLY jobqueue.concurrency_key
 ALTER TABLE ONLY jobqueue.concurrency_key
     ADD CONSTRAINT concurrency_key_tenant_id_queue_id_name_key UNIQUE (tenant_id, queue_id, name);
 
+ALTER TABLE ONLY jobqueue.forgotten
+    ADD CONSTRAINT forgotten_pkey PRIMARY KEY (is_it);
+
 ALTER TABLE ONLY jobqueue.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (tenant_id, key_hash);
 
@@ -1914,6 +1942,9 @@ ALTER TABLE ONLY jobqueue.rate_lease
 
 ALTER TABLE ONLY jobqueue.schema_version
     ADD CONSTRAINT schema_version_pkc PRIMARY KEY (version_num);
+
+ALTER TABLE ONLY jobqueue.stream_ticket
+    ADD CONSTRAINT stream_ticket_pkey PRIMARY KEY (ticket_sha256);
 
 ALTER TABLE ONLY jobqueue.tenant
     ADD CONSTRAINT tenant_name_key UNIQUE (name);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 import orjson
@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from jobqueue.api import asyncapi
 from jobqueue.api.authorize import Gate
 from jobqueue.api.middleware import Door
 from jobqueue.api.openapi import build_document
@@ -25,6 +26,7 @@ from jobqueue.api.routes import (
     jobs,
     leases,
     lists,
+    live,
     queues,
     stats,
     tenants,
@@ -32,8 +34,9 @@ from jobqueue.api.routes import (
 )
 from jobqueue.api.services import ApiServices
 from jobqueue.domain.errors import JobQueueError
+from jobqueue.operations import stream_tickets
 
-ROUTES: Final = (jobs, leases, batches, imports, lists, changes, queues, stats, workers, auth, api_keys, tenants, health)
+ROUTES: Final = (jobs, leases, batches, imports, lists, changes, queues, stats, live, workers, auth, api_keys, tenants, health)
 """The busiest first: routes are tried in order."""
 STORY: Final = "A durable job queue: accepted means stored, one owner per job, exact limits per tenant."
 
@@ -48,7 +51,9 @@ def create_app(services: ApiServices, *, version: str = "0") -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
-    app.state.gate = Gate(services.keys, services.users, services.tokens, services.rates)
+    gate = app.state.gate = Gate(
+        services.keys, services.users, services.tokens, services.rates, partial(stream_tickets.redeem, services.db)
+    )
     app.add_exception_handler(JobQueueError, answer_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, answer_validation_error)
@@ -58,6 +63,11 @@ def create_app(services: ApiServices, *, version: str = "0") -> FastAPI:
     def document() -> bytes:
         return orjson.dumps(build_document(app))
 
-    for router in (*(routes.build(services) for routes in ROUTES), docs.build(document)):
+    @cache
+    def live_document() -> bytes:
+        return orjson.dumps(asyncapi.build_document(version))
+
+    for router in (*(routes.build(services) for routes in ROUTES), docs.build(document, live_document)):
         app.router.routes.extend(router.routes)  # included routers would be matched one inside the other, at each request
+    app.router.routes.append(live.build_socket(gate, services.joiner))
     return app

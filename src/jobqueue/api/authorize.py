@@ -6,6 +6,8 @@ parameters the route does not declare, since it is the one thing every route pas
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
@@ -18,20 +20,47 @@ from jobqueue.domain.access import REFUSAL, Principal, Scope
 from jobqueue.domain.errors import InvalidFields, RateLimited, ScopeMissing, Unauthenticated
 from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.rates import RateLimiter
+from jobqueue.operations.stream_tickets import Redeemed
 from jobqueue.operations.users import UserRing
 
 API_KEY_PREFIX: Final = "jq_"
 QUERY_FIELDS_MAX: Final = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who was let in for longer than a request. expires_at_s: when the credential ends, Unix time; None: not by itself."""
+
+    principal: Principal
+    expires_at_s: float | None
+
+
 class Gate:
     """Knows who stands behind a credential. One per process; create_app puts it on the application's state."""
 
-    def __init__(self, keys: KeyRing, users: UserRing, tokens: TokenSigner, rates: RateLimiter) -> None:
+    def __init__(
+        self, keys: KeyRing, users: UserRing, tokens: TokenSigner, rates: RateLimiter, redeem: Callable[[str], Awaitable[Redeemed]]
+    ) -> None:
+        """redeem answers whom a stream's ticket speaks for."""
         self._keys = keys
         self._users = users
         self._tokens = tokens
         self._rates = rates
+        self._redeem = redeem
+
+    async def admit(self, authorization: str | None) -> Admission:
+        """Let somebody in for longer than a request. Raises Unauthenticated."""
+        return Admission(await self.identify(authorization), self.expires_at_s(authorization))
+
+    async def redeem(self, ticket: str) -> Admission:
+        """Let in who holds a stream's ticket, which is used up by that. Raises Unauthenticated."""
+        redeemed = await self._redeem(ticket)
+        return Admission(redeemed.principal, redeemed.credential_expires_at_s)
+
+    def expires_at_s(self, authorization: str | None) -> float | None:
+        """Say when a credential that was let in ends by itself; None: an API key, which is asked for again and again."""
+        credential = (authorization or "").partition(" ")[2].strip()
+        return None if credential.startswith(API_KEY_PREFIX) else float(self._tokens.read(credential).expires_at_s)
 
     async def identify(self, authorization: str | None) -> Principal:
         """Answer whom an Authorization header speaks for. Raises Unauthenticated, the same for every reason."""
@@ -119,4 +148,5 @@ TenantAdmin = Annotated[Principal, requires(Scope.TENANT_ADMIN)]
 TenantReader = Annotated[Principal, requires(Scope.TENANT_ADMIN, Scope.OPERATOR)]
 Worker = Annotated[Principal, requires(Scope.WORK)]
 Foreman = Annotated[Principal, requires(Scope.OPERATOR, is_counted=False)]
+StreamReader = Annotated[Principal, requires(Scope.JOBS_READ, is_counted=False)]
 MetricsReader = Annotated[Principal, requires(Scope.METRICS_READ, Scope.OPERATOR)]

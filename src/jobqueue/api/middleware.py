@@ -52,7 +52,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         begun_s = self._clock.monotonic()
-        context, refusal = _read_context(scope)
+        context, refusal = read_context(scope)
         scope[KEY] = context
         # the server runs each request in a context of its own, so these need no undoing
         structlog.contextvars.bind_contextvars(request_id=context.request_id, correlation_id=context.correlation_id)
@@ -103,7 +103,7 @@ class _Answer:
         await self._send(message)
 
 
-def _read_context(scope: Scope) -> tuple[RequestContext, HeaderInvalid | None]:
+def read_context(scope: Scope) -> tuple[RequestContext, HeaderInvalid | None]:
     """Read the ids out of the headers; a correlation id that cannot be taken over is refused, and so is a request to no host or to two."""
     request_id = os.urandom(16).hex()
     context = RequestContext(request_id, request_id, None)

@@ -14,7 +14,7 @@ from jobqueue.api.links import add_links
 from jobqueue.api.problems import PROBLEMS
 from jobqueue.domain import errors
 from jobqueue.domain.errors import JobQueueError
-from jobqueue.protocol import access, batches, filters, jobs, problem, queues, tenants, work
+from jobqueue.protocol import access, batches, filters, jobs, live, problem, queues, tenants, work
 
 REFERENCE: Final = "#/components/schemas/{model}"
 MODELS: Final = (
@@ -46,6 +46,7 @@ MODELS: Final = (
     filters.CancelRequest,
     filters.ReplayRequest,
     filters.BulkCount,
+    live.StreamTicket,
     queues.Queue,
     queues.QueueChange,
     queues.QueuesPage,

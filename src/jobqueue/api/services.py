@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from jobqueue.aio.clock import Clock
+from jobqueue.api.live.joining import Joiner
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.domain.rotation import Lane
 from jobqueue.operations.api_keys import KeyRing
@@ -60,6 +61,7 @@ class ApiServices:
     end_waiter: EndWaiter
     polls: PollHub
     terms: LeaseTerms
+    joiner: Joiner
     keys: KeyRing
     rates: RateLimiter
     users: UserRing

@@ -11,6 +11,8 @@ from uuid import uuid4
 from jobqueue.aio.clock import SystemClock
 from jobqueue.aio.supervise import Service, run_services
 from jobqueue.api.app import create_app
+from jobqueue.api.live.hub import Hub
+from jobqueue.api.live.joining import Joiner
 from jobqueue.api.services import ApiLimits, ApiServices, TenantDefaults
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.apps import metrics_peers
@@ -22,8 +24,7 @@ from jobqueue.apps.version import own_version
 from jobqueue.config import Settings
 from jobqueue.operations import server
 from jobqueue.operations.api_keys import KeyRing
-from jobqueue.operations.database import Database
-from jobqueue.operations.leases import LeaseTerms
+from jobqueue.operations.feed import FeedTailer
 from jobqueue.operations.naming import NameBook
 from jobqueue.operations.passwords import Passwords
 from jobqueue.operations.polls import PollHub
@@ -51,74 +52,57 @@ async def serve(settings: Settings, *, host: str, port: int, stop: asyncio.Event
 
 async def serve_on(settings: Settings, listener: socket.socket, stop: asyncio.Event, telemetry: Telemetry, metrics: Metrics) -> None:
     """Answer requests that come to an address already taken; else as serve."""
+    assert settings.direct_url is not None
     async with opened(settings, size=CONNECTIONS, purpose="api") as db:
         clock = SystemClock()
         waker = Waker(db, clock=clock)
-        names = NameBook(db)
-        submitter = Submitter(db, names, submit_defaults(settings), clock=clock, wake=waker.wake)
-        end_waiter = EndWaiter(db, clock=clock)
-        rates = RateLimiter(db, default_per_minute=settings.rate_limit_requests_per_minute, holder=uuid4(), clock=clock)
+        names, keys, users = NameBook(db), KeyRing(db, clock=clock), UserRing(db, clock=clock)
+        rings: dict[str, KeyRing | UserRing] = {"key": keys, "user": users}
+        hub = Hub(still_lives=lambda holder: rings[holder.kind].still_lives(holder.id), now_s=time.time, clock=clock, telemetry=telemetry)
+        tailer = FeedTailer(db, watched=hub.watched, deliver=hub.deliver, restarted=hub.restart, clock=clock, telemetry=telemetry)
         terms = lease_terms(settings)
         polls = PollHub(db, names, terms, clock=clock, wake=waker.wake)
-        assert settings.direct_url is not None
         ear = Ear(settings.direct_url, heard=polls.heard, reconnected=lambda: polls.heard(None), clock=clock)
-        below = build_services(
-            settings, db, names, submitter, end_waiter, polls, terms, rates, waker, telemetry, metrics, is_draining=stop.is_set, clock=clock
+        below = ApiServices(
+            db=db,
+            names=names,
+            submitter=Submitter(db, names, submit_defaults(settings), clock=clock, wake=waker.wake),
+            end_waiter=EndWaiter(db, clock=clock),
+            polls=polls,
+            terms=terms,
+            rates=RateLimiter(db, default_per_minute=settings.rate_limit_requests_per_minute, holder=uuid4(), clock=clock),
+            joiner=Joiner(db, hub, tailer, tenant_cap=settings.tenant_max_concurrent),
+            keys=keys,
+            users=users,
+            passwords=Passwords(),
+            tokens=TokenSigner(settings.api_secret_keys, now_s=time.time),
+            limits=_limits(settings),
+            clock=clock,
+            telemetry=telemetry,
+            wake=waker.wake,
+            render_metrics=_renderer(metrics, metrics_peers.read_ports(os.environ.get(metrics_peers.VARIABLE, ""))),
+            readiness=ReadinessProbe(db, needed=server.SCHEMA_NEEDED, is_draining=stop.is_set, clock=clock).ask,
         )
         app = create_app(below, version=own_version())
         door = HttpServer(app, listener, name="api", drain_s_max=settings.shutdown_grace_seconds, limits=make_room())
         machines = MetricsPort(settings.metrics_port, db=db, metrics=metrics, is_draining=stop.is_set)
-        # ended in reverse: those who wait are let go, then the door, so that everything taken in is still stored and told
-        services: list[Service] = [machines, submitter, waker, rates, door, end_waiter, polls, ear]
+        # ended in reverse: streams and those who wait are let go, then the door, so that everything taken in is still stored and told
+        services: list[Service] = [machines, below.submitter, waker, below.rates, tailer, door, below.end_waiter, polls, ear, hub]
         await run_services(services, stop, stop_s_max=settings.shutdown_grace_seconds + STOP_MARGIN_S)
 
 
-def build_services(
-    settings: Settings,
-    db: Database,
-    names: NameBook,
-    submitter: Submitter,
-    end_waiter: EndWaiter,
-    polls: PollHub,
-    terms: LeaseTerms,
-    rates: RateLimiter,
-    waker: Waker,
-    telemetry: Telemetry,
-    metrics: Metrics,
-    *,
-    is_draining: Callable[[], bool],
-    clock: SystemClock,
-) -> ApiServices:
-    """Put together what the door needs."""
-    return ApiServices(
-        db=db,
-        names=names,
-        submitter=submitter,
-        end_waiter=end_waiter,
-        polls=polls,
-        terms=terms,
-        keys=KeyRing(db, clock=clock),
-        rates=rates,
-        users=UserRing(db, clock=clock),
-        passwords=Passwords(),
-        tokens=TokenSigner(settings.api_secret_keys, now_s=time.time),
-        limits=ApiLimits(
-            tenant_cap=settings.tenant_max_concurrent,
-            cancel_grace_s=settings.cancel_grace_seconds,
-            is_metrics_open=settings.metrics_open,
-            worker_concurrency=settings.worker_concurrency,
-            is_registration_open=settings.registration == "open",
-            tenant=TenantDefaults(
-                max_concurrent=settings.tenant_max_concurrent,
-                max_queued=settings.tenant_max_queued,
-                rate_per_minute=settings.rate_limit_requests_per_minute,
-            ),
+def _limits(settings: Settings) -> ApiLimits:
+    return ApiLimits(
+        tenant_cap=settings.tenant_max_concurrent,
+        cancel_grace_s=settings.cancel_grace_seconds,
+        is_metrics_open=settings.metrics_open,
+        worker_concurrency=settings.worker_concurrency,
+        is_registration_open=settings.registration == "open",
+        tenant=TenantDefaults(
+            max_concurrent=settings.tenant_max_concurrent,
+            max_queued=settings.tenant_max_queued,
+            rate_per_minute=settings.rate_limit_requests_per_minute,
         ),
-        clock=clock,
-        telemetry=telemetry,
-        wake=waker.wake,
-        render_metrics=_renderer(metrics, metrics_peers.read_ports(os.environ.get(metrics_peers.VARIABLE, ""))),
-        readiness=ReadinessProbe(db, needed=server.SCHEMA_NEEDED, is_draining=is_draining, clock=clock).ask,
     )
 
 

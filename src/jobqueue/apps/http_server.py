@@ -12,6 +12,7 @@ import uvicorn
 
 from jobqueue.aio.supervise import spawn
 from jobqueue.apps.http_protocol import ConnectionLimits, GuardedProtocol
+from jobqueue.apps.live_protocol import MESSAGE_BYTES_MAX, PING_S, PONG_S, LiveSocketProtocol
 from jobqueue.apps.refusals import StartRefused
 
 BACKLOG: Final = 2048
@@ -57,7 +58,11 @@ class HttpServer:
         self._config = uvicorn.Config(
             app,
             http=type("Protocol", (GuardedProtocol,), {"limits": limits}),
-            ws="none",
+            ws=LiveSocketProtocol,
+            ws_max_size=MESSAGE_BYTES_MAX,
+            ws_ping_interval=PING_S,
+            ws_ping_timeout=PONG_S,
+            ws_per_message_deflate=False,  # a frame is the same bytes for every client
             lifespan="off",
             interface="asgi3",
             log_config=None,

@@ -15,7 +15,8 @@
     ├── AccessRefused
     │   ├── Unauthenticated
     │   ├── ScopeMissing
-    │   └── RegistrationClosed
+    │   ├── RegistrationClosed
+    │   └── WrongTenant
     ├── NotFound                    also: belongs to another tenant
     ├── Conflict                    the state of the world refuses it now
     │   ├── SubmitInProgress        a twin holds the key in an open transaction
@@ -28,7 +29,8 @@
     ├── LimitReached
     │   ├── QueueFull
     │   ├── RateLimited
-    │   └── TooManyAttempts         logins and registrations of an account or an address
+    │   ├── TooManyAttempts         logins and registrations of an account or an address
+    │   └── TooManyStreams
     └── Unavailable                 try again, with the same key or token
         ├── DatabaseUnavailable
         └── Overloaded
@@ -161,6 +163,12 @@ class RegistrationClosed(AccessRefused):
     code = "registration_closed"
 
 
+class WrongTenant(AccessRefused):
+    """The call names another tenant than the credential's."""
+
+    code = "wrong_tenant"
+
+
 class NotFound(JobQueueError):
     """There is no such thing for this tenant."""
 
@@ -245,6 +253,12 @@ class TooManyAttempts(LimitReached):
     """Too many logins or registrations were tried for this account or from this address."""
 
     code = "too_many_attempts"
+
+
+class TooManyStreams(LimitReached):
+    """The tenant has as many live streams open as it may have."""
+
+    code = "too_many_streams"
 
 
 class Unavailable(JobQueueError):

@@ -35,7 +35,7 @@ async def page(
     db: Database, caller: Caller, job_filter: JobFilter, *, before: UUID | None, limit: int, skip: int = 0, tenant_cap: int
 ) -> JobPage:
     """Read a page of jobs matching a filter, in one snapshot, after skipping some. It may be short while there is more."""
-    numbers = await _numbers(db, job_filter)
+    numbers = await numbers_of(db, job_filter)
 
     async def work(transaction: Transaction) -> JobPage:
         found = await lists.find(transaction, caller.tenant_id, job_filter, numbers, before=before, limit=skip + limit + 1)
@@ -56,7 +56,8 @@ async def page(
     return await db.in_transaction(work, deadline_s=LIST_S_MAX, is_snapshot=True)
 
 
-async def _numbers(db: Database, job_filter: JobFilter) -> lists.Numbers:
+async def numbers_of(db: Database, job_filter: JobFilter) -> lists.Numbers:
+    """Turn the names in a filter into numbers; one that nobody ever used has none."""
     queues = await names.numbers(db, "queues", job_filter.queues, is_new_allowed=False) if job_filter.queues else None
     types = await names.numbers(db, "job_types", job_filter.job_types, is_new_allowed=False) if job_filter.job_types else None
     return lists.Numbers(None if queues is None else sorted(queues.values()), None if types is None else sorted(types.values()))
@@ -65,7 +66,7 @@ async def _numbers(db: Database, job_filter: JobFilter) -> lists.Numbers:
 async def _all_ids(db: Database, caller: Caller, job_filter: JobFilter, *, limit: int) -> list[UUID]:
     """Find up to limit jobs, reading on where a page stopped short."""
     assert 1 <= limit <= BULK_MAX
-    numbers = await _numbers(db, job_filter)
+    numbers = await numbers_of(db, job_filter)
     job_ids: list[UUID] = []
     before: UUID | None = None
     while len(job_ids) < limit:

@@ -380,6 +380,15 @@ event = Table(
 Index("event_seq_order", event.c.seq)
 Index("event_job", event.c.job_id, event.c.seq)
 
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("is_it", Boolean, primary_key=True, server_default=text("true")),
+    Column("seq", BigInteger, nullable=False),
+    CheckConstraint("is_it", name="one_row"),
+    comment="One row: up to which seq events may be gone with their weeks. A stream that asks for older ones is told to start over.",
+)
+
 tally = Table(
     "tally",
     metadata,
@@ -487,6 +496,18 @@ login_bucket = Table(
     comment="How far an account or an address has run ahead of its rate of logins; in the past: it has not. subject: a hash.",
 )
 Index("login_bucket_free", login_bucket.c.free_at)
+stream_ticket = Table(
+    "stream_ticket",
+    metadata,
+    Column("ticket_sha256", Text, primary_key=True),
+    Column("tenant_id", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("holder_id", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("credential_expires_at", Moment),
+    Column("expires_at", Moment, nullable=False),
+    comment="Lets a browser open one live stream, which cannot send a header: whom it speaks for. Deleted when it is used.",
+)
 
 leader = Table(
     "leader",

@@ -138,6 +138,22 @@ class QueuesMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedMeasured:
+    """The live feed was looked at; lag_s: for how long its oldest event that cannot be told yet has been known."""
+
+    name: ClassVar[str] = "feed.measured"
+    lag_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsMeasured:
+    """The live streams of this process were counted."""
+
+    name: ClassVar[str] = "stream.measured"
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkersMeasured:
     """The live workers were counted by state."""
 

@@ -83,6 +83,8 @@ class Metrics:
         self._depth = Gauge("job_queue_depth", "Jobs that wait.", ["tenant_id"], registry=registry)
         self._age = Gauge("queue_oldest_ready_age_seconds", "Age of the oldest ready job.", ["queue"], registry=registry)
         self._workers = Gauge("workers", "Live workers.", ["state"], registry=registry)
+        self._feed_lag = Gauge("feed_lag_seconds", "How long the live feed's oldest untold event has been known.", registry=registry)
+        self._streams = Gauge("live_streams", "Live streams open in this process.", registry=registry)
 
     def subscribe_to(self, telemetry: Telemetry) -> None:
         """Count what the telemetry tells."""
@@ -95,6 +97,8 @@ class Metrics:
         telemetry.subscribe(events.RequestServed, self.count_request)
         telemetry.subscribe(events.QueuesMeasured, self.set_queues)
         telemetry.subscribe(events.WorkersMeasured, self.set_workers)
+        telemetry.subscribe(events.FeedMeasured, self.set_feed)
+        telemetry.subscribe(events.StreamsMeasured, self.set_streams)
 
     def count_submitted(self, event: events.JobsSubmitted) -> None:
         """Add to jobs_submitted_total."""
@@ -144,6 +148,14 @@ class Metrics:
     def set_workers(self, event: events.WorkersMeasured) -> None:
         """Set workers; a state not named any more is 0."""
         _set_all(self._workers, event.count_by_state)
+
+    def set_feed(self, event: events.FeedMeasured) -> None:
+        """Set feed_lag_seconds."""
+        self._feed_lag.set(event.lag_s)
+
+    def set_streams(self, event: events.StreamsMeasured) -> None:
+        """Set live_streams."""
+        self._streams.set(event.count)
 
     def render(self, tenant_id: str | None = None) -> bytes:
         """Write all series as text (CONTENT_TYPE); with a tenant, only its own. A tenant that shares `other` has none."""

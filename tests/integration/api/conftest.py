@@ -14,10 +14,13 @@ import pytest_asyncio
 from fastapi import FastAPI
 
 from jobqueue.api.app import create_app
+from jobqueue.api.live.hub import Hub
+from jobqueue.api.live.joining import Joiner
 from jobqueue.api.services import ApiLimits, ApiServices
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.operations import server, tenants
 from jobqueue.operations.api_keys import KeyRing
+from jobqueue.operations.feed import FeedTailer
 from jobqueue.operations.jobs import Caller
 from jobqueue.operations.passwords import Passwords
 from jobqueue.operations.polls import PollHub
@@ -53,6 +56,7 @@ class Api:
     client: httpx2.AsyncClient
     polls: PollHub
     telemetry: Telemetry
+    hub: Hub
     count: int = 0
 
     async def submit(self, job_type: str = "t", *, key: str | None = None, **fields: Any) -> httpx2.Response:
@@ -117,6 +121,24 @@ async def running_polls(engine: Engine) -> AsyncIterator[PollHub]:
 
 
 @asynccontextmanager
+async def running_feed(engine: Engine, keys: KeyRing, users: UserRing) -> AsyncIterator[tuple[Joiner, Hub]]:
+    """The services behind live streams."""
+    telemetry = Telemetry()
+    rings: dict[str, Any] = {"key": keys, "user": users}
+    hub = Hub(
+        still_lives=lambda holder: rings[holder.kind].still_lives(holder.id), now_s=time.time, clock=engine.clock, telemetry=telemetry
+    )
+    tailer = FeedTailer(engine.db, watched=hub.watched, deliver=hub.deliver, restarted=hub.restart, clock=engine.clock, telemetry=telemetry)
+    services = [asyncio.create_task(tailer.run()), asyncio.create_task(hub.run())]
+    try:
+        yield Joiner(engine.db, hub, tailer, tenant_cap=0), hub
+    finally:
+        for service in services:
+            service.cancel()
+        await asyncio.wait(services)
+
+
+@asynccontextmanager
 async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
     """Run the application's parts on a migrated database. limits: of ApiLimits, max_queued, and rate_per_minute, 0 none unless given."""
     defaults = {"max_queued": limits.pop("max_queued", 1_000_000)}
@@ -127,6 +149,10 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
         running_waiter(engine) as end_waiter,
         running_rates(engine, per_minute) as rates,
         running_polls(engine) as polls,
+        running_feed(engine, keys := KeyRing(engine.db, clock=engine.clock), users := UserRing(engine.db, clock=engine.clock)) as (
+            joiner,
+            hub,
+        ),
     ):
         telemetry, metrics = Telemetry(), Metrics()
         metrics.subscribe_to(telemetry)
@@ -139,12 +165,13 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
             names=engine.names,
             submitter=submitter,
             end_waiter=end_waiter,
-            keys=KeyRing(engine.db, clock=engine.clock),
             rates=rates,
-            users=UserRing(engine.db, clock=engine.clock),
+            users=users,
             passwords=Passwords(),
             polls=polls,
             terms=TERMS,
+            joiner=joiner,
+            keys=keys,
             tokens=TokenSigner([SECRET], now_s=time.time),
             limits=ApiLimits(**{"tenant_cap": 0, "cancel_grace_s": 30.0, "is_metrics_open": False, "worker_concurrency": 100, **limits}),
             clock=engine.clock,
@@ -158,7 +185,7 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
         app = create_app(services)
         headers = {"Authorization": f"Bearer {key}"}
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://api", headers=headers) as client:
-            yield Api(app, engine, caller, key, client, polls, telemetry)
+            yield Api(app, engine, caller, key, client, polls, telemetry, hub)
 
 
 @pytest_asyncio.fixture

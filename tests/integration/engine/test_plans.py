@@ -17,6 +17,8 @@ from jobqueue.domain.lease import Beat
 from jobqueue.domain.outcome import OutcomeKind
 from jobqueue.operations import jobs, leases, upkeep
 from jobqueue.operations.jobs import Caller
+from jobqueue.store import feed as feed_store
+from jobqueue.store.pool import Transaction
 from tests.engine import Engine, OneConnection, open_engine, outcome, request, settlement
 from tests.postgres import Databases, migrate
 
@@ -206,6 +208,23 @@ async def expire(engine: Engine, caller: Caller) -> None:
     assert 1 <= await upkeep.expire(engine.db, limit=100, now=due) <= 30
 
 
+async def tail(engine: Engine, caller: Caller) -> None:
+    newest = await feed_store.newest(engine.db)
+    found = await feed_store.events(engine.db, [1, 2], seq_after=newest - 1_000, seq_last=newest, limit=1_000)
+    assert 300 <= len(found) <= 700
+
+
+async def tail_jobs(engine: Engine, caller: Caller) -> None:
+    (row,) = await some(engine, "outcome", caller, 1)
+    newest = await feed_store.newest(engine.db)
+    assert await feed_store.events_of_jobs(engine.db, 1, [row["job_id"]], seq_after=0, seq_last=newest, limit=1_000)
+
+
+async def changed_since(engine: Engine, caller: Caller) -> None:
+    newest = await feed_store.newest(engine.db)
+    assert await feed_store.newest_since(Transaction(engine.db._only), 1, seq_after=newest - 100)  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("act", "indexes", "rows_max"),
     [
@@ -220,6 +239,9 @@ async def expire(engine: Engine, caller: Caller) -> None:
         (retry, {"ended_job", "scheduled_job", "outcome_2_tenant_id_state_job_id"}, 500),
         (promote, {"scheduled_due"}, 500),
         (expire, {"ready_start_by"}, 500),
+        (tail, {"event_2_seq", "job_2_tenant_id_job_id"}, 4_000),
+        (tail_jobs, {"event_2_job_id_seq"}, 100),
+        (changed_since, {"event_2_seq"}, 200),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

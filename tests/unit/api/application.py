@@ -75,6 +75,7 @@ def make_app(
         "end_waiter": Fake(),
         "polls": Fake(),
         "terms": Fake(),
+        "joiner": Fake(),
         "keys": keys or OneKey(),
         "rates": NoRate(),
         "users": users or NoUsers(),

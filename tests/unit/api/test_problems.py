@@ -30,6 +30,7 @@ WITH_DATA: list[JobQueueError] = [
     errors.QueueFull("no", retry_after_s=1.2),
     errors.RateLimited("no", retry_after_s=0.3),
     errors.TooManyAttempts("no", retry_after_s=1.2),
+    errors.TooManyStreams("no", retry_after_s=1.0),
 ]
 SAMPLES = [*WITH_DATA, *(kind("no") for kind in PROBLEMS if kind not in map(type, WITH_DATA))]
 

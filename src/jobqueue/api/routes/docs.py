@@ -39,8 +39,8 @@ PROBLEM_PAGE: Final = """<!doctype html>
 """
 
 
-def build(document: Callable[[], bytes]) -> APIRouter:
-    """Make the routes. document writes the OpenAPI document; the routes here are not part of it."""
+def build(document: Callable[[], bytes], live_document: Callable[[], bytes]) -> APIRouter:
+    """Make the routes. document writes the OpenAPI document, live_document the AsyncAPI one; the routes here are not part of them."""
     router = APIRouter(include_in_schema=False, dependencies=[open_to_all])
 
     def add(path: str, handler: Any) -> None:
@@ -49,7 +49,11 @@ def build(document: Callable[[], bytes]) -> APIRouter:
     async def openapi() -> Response:
         return Response(document(), media_type="application/json")
 
+    async def asyncapi() -> Response:
+        return Response(live_document(), media_type="application/json")
+
     add("/", lead_to_docs)
+    add("/asyncapi.json", asyncapi)
     add("/openapi.json", openapi)
     add("/docs", page)
     add("/docs/assets/{name}", asset)

@@ -40,12 +40,13 @@ BEGIN
         reported_at = coalesce(l.reported_at, clock_timestamp())
       FROM held h
       WHERE l.job_id = h.job_id AND h.cancel_requested_at IS NULL
-      RETURNING h.attempt, h.worker_id, CASE WHEN h.reported_at IS NULL THEN h.claimed_at END AS leased_at),
+      RETURNING h.attempt, h.worker_id, CASE WHEN h.reported_at IS NULL THEN h.claimed_at END AS leased_at,
+        CASE WHEN h.started_at IS NULL THEN 'leased' ELSE 'running' END AS status),
     history AS (            -- that it was leased comes first, also when its holder has not told yet
-      INSERT INTO jobqueue.event (tenant_id, job_id, type, attempt, worker_id, leased_at)
-      SELECT p_tenant_id, p_job_id, 'cancelled', g.attempt, NULL::int, NULL::timestamptz FROM gone g
+      INSERT INTO jobqueue.event (tenant_id, job_id, type, attempt, worker_id, leased_at, data)
+      SELECT p_tenant_id, p_job_id, 'cancelled', g.attempt, NULL::int, NULL::timestamptz, NULL::json FROM gone g
       UNION ALL
-      SELECT p_tenant_id, p_job_id, 'cancel_requested', a.attempt, a.worker_id, a.leased_at FROM asked a)
+      SELECT p_tenant_id, p_job_id, 'cancel_requested', a.attempt, a.worker_id, a.leased_at, json_build_object('status', a.status) FROM asked a)
     SELECT x.verdict, x.status INTO verdict, status
     FROM (
       SELECT 'cancelled' AS verdict, 'cancelled' AS status FROM gone

@@ -46,6 +46,10 @@ BEGIN
          FROM jobqueue.%I j LEFT JOIN jobqueue.ended e ON e.tenant_id = j.tenant_id AND e.job_id = j.job_id
          GROUP BY 1, 2, 3', 'job_' || v_week.suffix);
       DELETE FROM jobqueue.ended e WHERE e.job_id >= v_week.low AND e.job_id < v_week.high;
+      EXECUTE format(
+        'INSERT INTO jobqueue.forgotten (seq)
+         SELECT max(e.seq) FROM jobqueue.%I e HAVING max(e.seq) IS NOT NULL
+         ON CONFLICT (is_it) DO UPDATE SET seq = greatest(forgotten.seq, excluded.seq)', 'event_' || v_week.suffix);
       EXECUTE format('DROP TABLE jobqueue.%I, jobqueue.%I, jobqueue.%I', 'event_' || v_week.suffix, 'outcome_' || v_week.suffix, 'job_' || v_week.suffix);
     EXCEPTION WHEN lock_not_available THEN
       RETURN NULL; -- next time

@@ -1,0 +1,18 @@
+-- Read the history of some tenants between two numbers, in order.
+-- params:  @seq_after bigint, @seq_last bigint: at most some ten thousand apart, so that rows of other tenants do not make it long
+-- tenant:  many, those who have streams open here
+-- Planner: the window is read by its numbers and each row's job by its key, whatever statistics say.
+SELECT e.seq, e.type, e.then_type, e.at, e.leased_at, e.started_at, e.attempt, w.name AS worker_id,
+  CASE WHEN e.type IN ('submitted', 'updated', 'cancel_requested') THEN e.data END AS data,
+  e.tenant_id, e.job_id, q.name AS queue, t.name AS job_type
+FROM (
+  SELECT v.seq, v.type, v.then_type, v.at, v.leased_at, v.started_at, v.attempt, v.worker_id, v.data, v.tenant_id, v.job_id
+  FROM jobqueue.event v
+  WHERE v.seq > @seq_after::bigint AND v.seq <= @seq_last::bigint AND v.tenant_id = ANY (@tenant_ids::int[])
+  ORDER BY v.seq
+  LIMIT @limit::int) e
+JOIN jobqueue.job j ON j.tenant_id = e.tenant_id AND j.job_id = e.job_id
+JOIN jobqueue.queue q ON q.queue_id = j.queue_id
+JOIN jobqueue.job_type t ON t.type_id = j.type_id
+LEFT JOIN jobqueue.worker w ON w.worker_id = e.worker_id
+ORDER BY e.seq

@@ -1,0 +1,1 @@
+"""Live streams without a server."""
