@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from jobqueue.domain.errors import JobQueueError
 from jobqueue.domain.rotation import Lane
 from jobqueue.store import names as store
 from jobqueue.store.pool import Database
@@ -20,13 +21,13 @@ class NameBook:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._looking_up = asyncio.Lock()
         self._queues: dict[str, int] = {}
         self._job_types: dict[str, int] = {}
         self._keys: dict[tuple[int, int, str], int] = {}
         self._queue_names: dict[int, str] = {}
         self._job_type_names: dict[int, str] = {}
         self._tenant_names: dict[int, str] = {}
+        self._looking: dict[store.Noun, asyncio.Future[None]] = {}
 
     async def queue_ids(self, names: Iterable[str]) -> Mapping[str, int]:
         """Answer the numbers of queues, new ones included."""
@@ -38,12 +39,27 @@ class NameBook:
 
     async def _numbers(self, noun: store.Noun, known: dict[str, int], names: Iterable[str]) -> Mapping[str, int]:
         wanted = set(names)
-        if not wanted <= known.keys():
-            async with self._looking_up:  # a burst of first submits looks once
-                if not wanted <= known.keys():
-                    _make_room(known)
-                    known |= await store.numbers(self._db, noun, wanted - known.keys(), is_new_allowed=True)
+        while not wanted <= known.keys():
+            if (looking := self._looking.get(noun)) is not None:
+                await asyncio.shield(looking)  # a crowd that meets a new name looks it up once, and shares a failure, too
+            else:
+                await self._look_up(noun, known, wanted)
         return known
+
+    async def _look_up(self, noun: store.Noun, known: dict[str, int], wanted: set[str]) -> None:
+        looking = self._looking[noun] = asyncio.get_running_loop().create_future()
+        try:
+            found = await store.numbers(self._db, noun, wanted - known.keys(), is_new_allowed=True)
+            _make_room(known)
+            known |= found
+        except JobQueueError as error:
+            looking.set_exception(error)
+            looking.exception()  # seen, also when nobody else came
+            raise
+        finally:
+            del self._looking[noun]
+            if not looking.done():
+                looking.set_result(None)
 
     async def key_ids(self, tenant_id: int, keys: Iterable[tuple[int, str]]) -> Mapping[tuple[int, str], int]:
         """Answer the numbers of a tenant's concurrency keys, each (queue, name), new ones included."""

@@ -23,7 +23,7 @@ from tests.engine import Engine, OneConnection, open_engine, outcome, request, s
 from tests.postgres import Databases, migrate
 
 JOBS = 50_000
-SMALL = {"tenant", "plan", "queue", "tenant_queue", "job_type", "worker", "concurrency_key", "leader"}
+SMALL = {"tenant", "plan", "queue", "tenant_queue", "job_type", "worker", "concurrency_key", "leader", "event_seq"}
 """Tables of a few rows, where a scan is the right plan."""
 
 SEED = f"""

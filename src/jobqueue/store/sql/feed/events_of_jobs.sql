@@ -8,7 +8,11 @@ FROM (
   WHERE v.job_id = ANY (@job_ids::uuid[]) AND v.tenant_id = @tenant_id AND v.seq > @seq_after::bigint AND v.seq <= @seq_last::bigint
   ORDER BY v.seq
   LIMIT @limit::int) e
-JOIN jobqueue.job j ON j.tenant_id = e.tenant_id AND j.job_id = e.job_id
+CROSS JOIN LATERAL (
+  SELECT i.queue_id, i.type_id
+  FROM jobqueue.job i
+  WHERE i.tenant_id = e.tenant_id AND i.job_id = e.job_id
+  OFFSET 0) j
 JOIN jobqueue.queue q ON q.queue_id = j.queue_id
 JOIN jobqueue.job_type t ON t.type_id = j.type_id
 LEFT JOIN jobqueue.worker w ON w.worker_id = e.worker_id
