@@ -70,7 +70,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._watched: tuple[int, Phase] | None = None
         self._reading: asyncio.TimerHandle | None = None
         self._refusal: str | None = None
-        self._is_refused = False
+        self._is_refused = self._is_given_away = False
 
     # ------------------------------------------------------------------------------------------------ the connection
 
@@ -90,6 +90,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Give the connection away; it has bounds of its own from now on."""
         self._stop_clocks()
+        self._is_given_away = True
         super().handle_websocket_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -105,6 +106,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._has_sent = True
         self._unparsed_bytes += len(data)
         super().data_received(data)
+        if self._is_given_away:
+            return
         if self._phase is not Phase.IDLE and self._unparsed_bytes > self.limits.head_bytes_max:
             self._refuse(HEAD_TOO_LARGE if self._phase is Phase.HEAD else MALFORMED)
         self._watch()
