@@ -32,8 +32,9 @@ KEYS: Final = 50
 BODIES: Final = ("a", "b")
 PORTS: Final = (12_000, 30_000)
 """Below the range the kernel takes clients' ports from."""
-LIFE_S: Final = (0.3, 3.5)
-"""How long a process lives once it is ready."""
+LIFE_S_MIN: Final = 0.3
+LIFE_S_MAX: Final = 3.5
+"""How long a process lives once it is ready; longer where starting one takes long."""
 CALL_S_MAX: Final = 10.0
 ROUND_S_MAX: Final = 300.0
 IMPATIENT_S: Final = (0.002, 0.1)
@@ -46,6 +47,7 @@ class Storm:
     clients: int = CLIENTS
     impatient: float = 0.0
     """The part of the calls that are given up after some ms, whatever becomes of them."""
+    life_s: float = LIFE_S_MAX
     rounds: int = 0
     kills: int = 0
     tries: int = 0
@@ -95,7 +97,7 @@ class Door:
         """Kill a process some time after it came up, start it again, until cancelled."""
         while True:
             await self._until_ready(place)
-            await asyncio.sleep(self._chance.uniform(*LIFE_S))
+            await asyncio.sleep(self._chance.uniform(LIFE_S_MIN, storm.life_s))
             self._processes[place].send_signal(signal.SIGKILL)
             self._processes[place].wait()
             storm.kills += 1
@@ -172,9 +174,19 @@ async def check(dsn: str, storm: Storm, keys: list[str]) -> None:
         assert {status for status, _ in lost} == {422}, "the other body was taken"
 
 
-async def run(dsn: str, log_dir: Path, *, rounds: int, think_s: float, seed: int, clients: int = CLIENTS, impatient: float = 0.0) -> Storm:
+async def run(
+    dsn: str,
+    log_dir: Path,
+    *,
+    rounds: int,
+    think_s: float,
+    seed: int,
+    clients: int = CLIENTS,
+    impatient: float = 0.0,
+    life_s: float = LIFE_S_MAX,
+) -> Storm:
     """Storm against a migrated database; answers what happened. Raises when the promise does not hold."""
-    storm, chance = Storm(clients, impatient), random.Random(seed)
+    storm, chance = Storm(clients, impatient, life_s), random.Random(seed)
     roles = Roles(dsn, log_dir, {"JOBQUEUE_LOG_LEVEL": "warning"})
     door = Door(roles, random.Random(seed + 1))
     try:
@@ -211,6 +223,7 @@ async def main(arguments: argparse.Namespace) -> None:
                 seed=arguments.seed,
                 clients=arguments.clients,
                 impatient=arguments.impatient,
+                life_s=arguments.life_s,
             )
     sys.stdout.write(f"{storm.tell()}\n")
 
@@ -221,5 +234,6 @@ if __name__ == "__main__":
     parser.add_argument("--think-s", type=float, default=0.2, help="how long a client waits before a call, at most")
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--impatient", type=float, default=0.1, help="the part of the calls that are given up after some ms")
+    parser.add_argument("--life-s", type=float, default=LIFE_S_MAX, help="how long a process lives once it is ready, at most")
     parser.add_argument("--seed", type=int, default=1)
     asyncio.run(main(parser.parse_args()))
