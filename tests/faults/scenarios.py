@@ -30,7 +30,7 @@ def recovered_in_time(report: Report) -> list[str]:
 
 def nothing_run_again(report: Report) -> list[str]:
     """No job whose worker lived lost its lease after its start."""
-    count = report["counters"]["recovered_started"]
+    count = report["counters"].get("recovered_started", 0)
     return [f"{count} running jobs of living workers were taken away"] if count else []
 
 
@@ -253,7 +253,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
             killing("worker", 6, 14),
             stopping("worker", 10, 25, leases=(0.5, 2.5)),
             terminating("worker", 15, 30),
-            killing("api", 8, 20),
+            killing("api", 25, 60),
             stopping("api", 20, 40, leases=(0.2, 1)),
             killing("reaper", 20, 40),
             stopping("reaper", 20, 40, leases=(0.5, 2)),
