@@ -63,6 +63,11 @@ faults: $(BENCH_STAMP) ## Break everything and judge what is left: SECONDS=600 S
 test-model: $(DEV_STAMP) ## Run the state machine of all operations against real Postgres: 500 examples of 60 steps, some 5 minutes
 	@$(BIN)/python -m tests.integration.engine.machine.run $(ARGS)
 
+.PHONY: test-pooler
+test-pooler: $(DEV_STAMP) ## Run the tests behind PgBouncer; installs it with apt-get where it is missing and that is allowed
+	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || apt-get install --yes --no-install-recommends pgbouncer
+	@$(BIN)/python -m pytest -n 0 tests/integration/test_pooler.py $(ARGS)
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types and the floors of the house
 	$(BIN)/ruff check .

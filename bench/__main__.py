@@ -15,7 +15,7 @@ from rich.box import HEAVY_HEAD, MARKDOWN
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import drain, facts, pickup, submit, table
+from bench import drain, facts, pickup, submit, table, wrk
 from bench.bare import BareSql
 from bench.contender import Contender
 from bench.ours import Jobqueue, JobqueueOverHttp
@@ -23,7 +23,9 @@ from bench.peers.pgqueuer import PgQueuer
 from bench.server import Server, serving
 from bench.table import Figure
 
-PARTS: Final = ("submit", "bulk", "drain", "pickup")
+PARTS: Final = ("submit", "bulk", "import", "drain", "pickup")
+HTTP_BATCHES: Final = 4
+"""Connections that send batches; one alone would wait for its answer while the server waits for it."""
 PEERS: Final = (PgQueuer.name, BareSql.name)
 WIDTH: Final = 110
 """Of the table, where no terminal says."""
@@ -65,6 +67,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="each is taken so often, in turn; medians count (3)")
     parser.add_argument("--seconds", type=float, default=3, help="how long submits go on (3)")
     parser.add_argument("--jobs", type=int, default=50_000, help="how many are drained (50000)")
+    parser.add_argument("--rows", type=int, default=100_000, help="how many are imported (100000)")
     parser.add_argument("--samples", type=int, default=100, help="how many pick-ups (100)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     arguments = parser.parse_args()
@@ -96,9 +99,13 @@ async def run(arguments: argparse.Namespace) -> tuple[list[Figure], dict[str, ob
 def make_parts(server: Server, arguments: argparse.Namespace) -> list[Part]:
     """Say what is measured, and of whom."""
     ours, http, peer, bare = Jobqueue(), JobqueueOverHttp(server.directory), PgQueuer(), BareSql()
+    by_wrk = wrk.JobqueueByWrk(server.directory)
     return [
         Part("submit", partial(submit.one_by_one, seconds=arguments.seconds), [http, ours, peer, bare]),
+        *([Part("submit", partial(wrk.one_by_one, seconds=arguments.seconds), [by_wrk])] if wrk.is_there() else []),
         Part("bulk", partial(submit.in_batches, seconds=arguments.seconds), [ours, peer, bare]),
+        Part("bulk", partial(submit.in_batches, seconds=arguments.seconds, clients=HTTP_BATCHES), [http]),
+        Part("import", partial(submit.as_a_file, rows=arguments.rows), [http, bare]),
         Part("drain", partial(drain.drain, jobs=arguments.jobs), [ours, peer, bare]),
         Part("pickup", partial(pickup.pick_up, samples=arguments.samples), [http, ours, peer], is_time=True),
     ]

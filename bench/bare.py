@@ -21,6 +21,7 @@ import uvloop
 from bench.contender import CLIENTS, TENANTS, Command, Producer
 
 CLAIM_MAX: Final = 500
+ROWS: Final = 1_000
 LOOPS: Final = 2
 """One claims while another acks."""
 IDLE_S: Final = 0.01
@@ -67,6 +68,11 @@ class BareProducer:
         numbers = range(first, first + count)
         tenants, keys = [number % TENANTS for number in numbers], [str(uuid4()) for _ in numbers]
         await self._pool.fetch(SUBMIT_MANY, tenants, [job_type] * count, keys, [f'{{"n":{number}}}' for number in numbers])
+
+    async def load(self, rows: int, *, job_type: str) -> None:
+        """Insert rows, 1,000 a statement."""
+        for first in range(0, rows, ROWS):
+            await self.submit_many(first, min(ROWS, rows - first), job_type=job_type)
 
 
 class BareSql:

@@ -38,6 +38,9 @@ class Producer(Protocol):
     async def submit_many(self, first: int, count: int, *, job_type: str) -> None:
         """Submit jobs first, first+1, ... in one statement; committed when this returns."""
 
+    async def load(self, rows: int, *, job_type: str) -> None:
+        """Submit the rows of a file; committed when this returns."""
+
 
 class Contender(Protocol):
     """One of those compared."""

@@ -18,7 +18,7 @@ class HttpClient(asyncio.Protocol):
 
     def __init__(self, host: str, headers: dict[str, str]) -> None:
         """headers are sent with every request."""
-        lines = {"Host": host, "Content-Type": "application/json", **headers}
+        lines = {"Host": host, **headers}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode()
         self._received = b""
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
@@ -48,7 +48,8 @@ class HttpClient(asyncio.Protocol):
 
     async def post(self, path: bytes, body: bytes, *, idempotency_key: str, expected: int) -> bytes:
         """POST; answers the body. Raises Refused on another status."""
-        status, answer = await self.request(b"POST", path, extra=b"Idempotency-Key: %b\r\n" % idempotency_key.encode(), body=body)
+        extra = b"Content-Type: application/json\r\nIdempotency-Key: %b\r\n" % idempotency_key.encode()
+        status, answer = await self.request(b"POST", path, extra=extra, body=body)
         if status != expected:
             raise Refused(f"POST {path.decode()}: {status} {answer.decode()}")
         return answer

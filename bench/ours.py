@@ -17,7 +17,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from bench.contender import CLIENTS, TENANTS, Command, Producer
-from bench.http_client import HttpClient
+from bench.http_client import HttpClient, Refused
 from bench.process import Running, running
 from jobqueue.aio.clock import SystemClock
 from jobqueue.apps.embedded import free_port
@@ -143,8 +143,24 @@ class OverHttp:
             self._free.append(client)
 
     async def submit_many(self, first: int, count: int, *, job_type: str) -> None:
-        """There is no such call yet."""
-        raise NotImplementedError
+        """Submit a batch on a free connection."""
+        job = b'{"idempotency_key":"%b","payload":{"job_type":"%b","data":{"n":%d}}}'
+        jobs = b",".join(job % (uuid4().hex.encode(), job_type.encode(), number) for number in range(first, first + count))
+        await self._post(b"/v1/jobs/batch", b'{"jobs":[%b]}' % jobs)
+
+    async def load(self, rows: int, *, job_type: str) -> None:
+        """Import a file of rows, one JSON object a line."""
+        lines = b"".join(b'{"n":%d}\n' % number for number in range(rows))
+        await self._post(b"/v1/jobs/import?job_type=" + job_type.encode(), lines, kind=b"application/x-ndjson")
+
+    async def _post(self, path: bytes, body: bytes, *, kind: bytes = b"application/json") -> None:
+        client = self._free.pop()
+        try:
+            status, answer = await client.request(b"POST", path, extra=b"Content-Type: %b\r\n" % kind, body=body)
+        finally:
+            self._free.append(client)
+        if status != 200:
+            raise Refused(f"POST {path.decode()}: {status} {answer[:1000].decode()}")
 
 
 class JobqueueOverHttp(Jobqueue):
@@ -157,8 +173,8 @@ class JobqueueOverHttp(Jobqueue):
         self._directory = directory
 
     @asynccontextmanager
-    async def producer(self, dsn: str) -> AsyncIterator[Producer]:
-        """Start the API and connect the clients."""
+    async def serving(self, dsn: str) -> AsyncIterator[tuple[int, list[str]]]:
+        """Start the API; answers its port and a key of each tenant."""
         keys = await _make_keys(dsn)
         port = free_port()
         command = Command(
@@ -167,6 +183,12 @@ class JobqueueOverHttp(Jobqueue):
         )
         async with running(command, self._directory / "api.log") as process:
             await _until_ready(port, process)
+            yield port, keys
+
+    @asynccontextmanager
+    async def producer(self, dsn: str) -> AsyncIterator[Producer]:
+        """Start the API and connect the clients."""
+        async with self.serving(dsn) as (port, keys):
             clients = [await HttpClient.connect(HOST, port, {"Authorization": f"Bearer {keys[n % TENANTS]}"}) for n in range(CLIENTS)]
             try:
                 yield OverHttp(list(clients))

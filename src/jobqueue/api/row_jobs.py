@@ -21,6 +21,7 @@ from jobqueue.protocol.jobs import Priority
 from jobqueue.protocol.rows import BadRow, Row
 
 KEY_PREFIX: Final = "row:"
+KEY_DIGITS: Final = 40
 KEY_FAULT: Final = "the key column must have 1-255 printable ASCII characters"
 CACHE_KIB: Final = 8 * 1024
 SIGNED_64_BITS: Final = 8
@@ -100,9 +101,9 @@ class RowJobs:
         numbers = iter(self._seen.count([int.from_bytes(row_hash[:SIGNED_64_BITS], signed=True) for row_hash in hashes]))
         for row in rows:
             if row.row_hash is not None:
-                digest = hashlib.sha256(row.row_hash + next(numbers).to_bytes(SIGNED_64_BITS)).hexdigest()
-                row.job.idempotency_key = key = KEY_PREFIX + digest[:40]
-                row.job.key_hash = hash_key(key)
+                number = next(numbers)
+                key = KEY_PREFIX + row.row_hash.hex()[:KEY_DIGITS] + (f"-{number}" if number else "")
+                row.job.idempotency_key, row.job.key_hash = key, hash_key(key)
 
 
 class Occurrences:

@@ -93,32 +93,66 @@ class Transaction:
         return await self._connection.fetchval(statement.text, *statement.arguments(values))
 
 
+async def _open_pool(dsn: str, *, size: int, size_min: int, application_name: str, **options: Any) -> tuple[Any, bool]:
+    """Make the driver's pool; answers also whether its first connection goes through a transaction pooler."""
+    found: list[bool] = []
+
+    async def prepare(connection: Any) -> None:
+        await keep_alive(connection)
+        if not found:
+            found.append(await is_behind_pooler(connection))
+
+    pool = asyncpg.create_pool(
+        min_size=max(1, size_min),
+        max_size=size,
+        reset=_no_reset,
+        init=prepare,
+        max_inactive_connection_lifetime=0,
+        **options,
+        **connect_arguments(dsn, application_name=application_name),
+    )
+    try:
+        async with asyncio.timeout(CONNECT_S_MAX * 2):
+            await pool
+    except BaseException as error:
+        if (reaction := translate(error)) is not None:
+            raise reaction from error
+        raise
+    return pool, found[0]
+
+
+async def is_behind_pooler(connection: Any) -> bool:
+    """Say whether the process that answers is another one than the one that greeted: a pooler makes up the number it greets with.
+
+    Asked by the simple protocol, which prepares nothing; its answer is in the number of rows.
+    """
+    told: str = await connection.execute(f"SELECT WHERE pg_backend_pid() = {connection.get_server_pid():d}")
+    return told == "SELECT 0"
+
+
 class Database:
     """A pool of connections to one database. Every method raises the errors of `failures.translate`, chained to the driver's."""
 
-    def __init__(self, pool: Any, *, size: int) -> None:
+    is_pooled = False
+    """Whether a transaction pooler stands in between: then only what is inside a transaction stays on one server connection."""
+
+    def __init__(self, pool: Any, *, size: int, is_pooled: bool = False) -> None:
         self._pool = pool
         self.size = size
+        self.is_pooled = is_pooled
 
     @classmethod
     async def open(cls, dsn: str, *, size: int, application_name: str, size_min: int = 1) -> Self:
-        """Connect. Raises DatabaseUnavailable when the server cannot be reached."""
-        pool = asyncpg.create_pool(
-            min_size=size_min,
-            max_size=size,
-            reset=_no_reset,
-            init=keep_alive,
-            max_inactive_connection_lifetime=0,
-            **connect_arguments(dsn, application_name=application_name),
-        )
-        try:
-            async with asyncio.timeout(CONNECT_S_MAX * 2):
-                await pool
-        except BaseException as error:
-            if (reaction := translate(error)) is not None:
-                raise reaction from error
-            raise
-        return cls(pool, size=size)
+        """Connect. Raises DatabaseUnavailable when the server cannot be reached.
+
+        A transaction pooler in between is noticed by itself. Prepared statements are then left out: PgBouncer before 1.21 hands a
+        connection on without them.
+        """
+        pool, is_pooled = await _open_pool(dsn, size=size, size_min=size_min, application_name=application_name)
+        if is_pooled:  # nothing was prepared yet
+            pool.terminate()
+            pool, _ = await _open_pool(dsn, size=size, size_min=size_min, application_name=application_name, statement_cache_size=0)
+        return cls(pool, size=size, is_pooled=is_pooled)
 
     async def close(self) -> None:
         """Close every connection; one that does not answer within a second is cut."""
@@ -135,6 +169,8 @@ class Database:
 
     async def fetch(self, statement: Statement, /, *, deadline_s: float = DEADLINE_S, **values: Any) -> list[Record]:
         """Run one statement in a transaction of its own and return its rows; committed when this returns."""
+        if self.is_pooled:
+            return await self.in_transaction(lambda transaction: transaction.fetch(statement, **values), deadline_s=deadline_s)
         arguments = statement.arguments(values)
         return cast(list[Record], await self._try(lambda connection: connection.fetch(statement.text, *arguments), deadline_s))
 

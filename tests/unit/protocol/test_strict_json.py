@@ -127,3 +127,14 @@ def test_a_repeated_key_never_passes(value: dict[str, object], is_ascii: bool) -
     twice = json.dumps(value, ensure_ascii=is_ascii)[:-1] + f", {json.dumps(key)}: 1}}"
     with pytest.raises(InvalidFields):
         strict_json.loads(twice.encode())
+
+
+@pytest.mark.parametrize("before", ["[", "[ ", "[1,", "[1,\n", "[-", '{"a":', '{"a": -'])
+def test_integers_beyond_64_bits_are_refused_wherever_they_stand(before: str) -> None:
+    with pytest.raises(InvalidFields):
+        strict_json.loads(f"{before}99999999999999999999{']' if before[0] == '[' else '}'}".encode())
+
+
+def test_many_digits_inside_a_text_cost_no_walk() -> None:
+    body = b'{"key": "a12345678901234567890123f"}'
+    assert not strict_json._is_suspicious(body, strict_json.loads(body))
