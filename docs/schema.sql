@@ -170,14 +170,15 @@ BEGIN
     LEFT JOIN LATERAL (SELECT x.ctid AS ct, x.* FROM jobqueue.tenant_queue x WHERE x.tenant_id = l.tid AND x.queue_id = l.qid OFFSET 0) s ON true
     WHERE l.tid = ANY (v_gates) AND s.is_paused IS NOT TRUE),
   capped AS MATERIALIZED (   -- queues with a limit of their own, and how many more they take; a bucket holds one second of the rate
-    SELECT q.tid, q.qid, q.cap, q.tokens, q.ct, least(floor(q.tokens)::int, q.cap - (
-        SELECT count(*)::int
-        FROM jobqueue.lease l
-        WHERE q.cap IS NOT NULL AND l.tenant_id = q.tid AND l.queue_id = q.qid AND l.claim_seq >= f.low)) AS room
+    SELECT q.tid, q.qid, q.cap, q.tokens, q.ct, n.free, least(floor(q.tokens)::int, n.free) AS room
     FROM (SELECT l.tid, l.qid, l.cap, l.ct, max(l.tokens) AS tokens FROM lane l WHERE l.cap IS NOT NULL OR l.tokens IS NOT NULL GROUP BY 1, 2, 3, 4) q
-    JOIN unnest(p_tenants, p_lows) f(tid, low) ON f.tid = q.tid),
+    JOIN unnest(p_tenants, p_lows) f(tid, low) ON f.tid = q.tid
+    CROSS JOIN LATERAL (
+      SELECT q.cap - count(*)::int AS free
+      FROM jobqueue.lease l
+      WHERE q.cap IS NOT NULL AND l.tenant_id = q.tid AND l.queue_id = q.qid AND l.claim_seq >= f.low) n),
   gate AS MATERIALIZED (     -- how many each tenant takes; no limit: no count, and then its low-water stays where it was
-    SELECT u.tid, f.critical, f.low AS low_before, k.is_counted, n.low, CASE WHEN u.cap IS NULL THEN f.take ELSE least(f.take, greatest(0, u.cap - n.running)) END AS take
+    SELECT u.tid, f.critical, f.take AS asked, f.low AS low_before, k.is_counted, n.low, CASE WHEN u.cap IS NULL THEN f.take ELSE least(f.take, greatest(0, u.cap - n.running)) END AS take
     FROM unnest(v_gates, v_caps) u(tid, cap)
     JOIN unnest(p_tenants, p_takes, p_criticals, p_lows) f(tid, take, critical, low) ON f.tid = u.tid
     CROSS JOIN LATERAL (SELECT u.cap IS NOT NULL OR u.tid IN (SELECT c.tid FROM capped c WHERE c.cap IS NOT NULL) AS is_counted) k
@@ -253,13 +254,26 @@ BEGIN
     WHERE c.tokens IS NOT NULL AND s.ctid = c.ct),
   counted AS (
     INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
-    SELECT h.tenant_id, h.queue_id, 'queued', -count(*), 0 FROM held h GROUP BY 1, 2)
-  SELECT h.job_id, h.token, h.tenant_id, h.queue_id, h.type_id, h.band, (h.attempt + 1)::smallint, h.attempts_max, h.crashes,
-    least(h.sort_at, v_floor_max), CASE WHEN g.is_counted THEN least(coalesce(g.low, h.claim_seq), h.claim_seq) ELSE g.low_before END, h.key_id, h.timeout_s,
-    (SELECT l.retry_base_s FROM lane l WHERE l.tid = h.tenant_id AND l.qid = h.queue_id LIMIT 1), h.tags, h.metadata,
-    h.idempotency_key, h.correlation_id, h.traceparent, h.data
-  FROM held h JOIN gate g ON g.tid = h.tenant_id
-  ORDER BY h.band & 3 > 0, h.sort_at + (h.band & 3) * p_aging, h.job_id;
+    SELECT h.tenant_id, h.queue_id, 'queued', -count(*), 0 FROM held h GROUP BY 1, 2),
+  per_queue AS MATERIALIZED (SELECT h.tenant_id AS tid, h.queue_id AS qid, count(*) AS n FROM held h GROUP BY 1, 2)
+  SELECT x.job_id, x.token, x.tenant_id, x.queue_id, x.type_id, x.band, x.attempt, x.attempts_max, x.crashes, x.floor, x.low, x.key_id, x.timeout_s,
+    x.retry_base_s, x.tags, x.metadata, x.idempotency_key, x.correlation_id, x.traceparent, x.data
+  FROM (
+    SELECT h.job_id, h.token, h.tenant_id, h.queue_id, h.type_id, h.band, (h.attempt + 1)::smallint AS attempt, h.attempts_max, h.crashes,
+      least(h.sort_at, v_floor_max) AS floor,
+      CASE WHEN g.is_counted THEN least(coalesce(g.low, h.claim_seq), h.claim_seq) ELSE g.low_before END AS low, h.key_id, h.timeout_s,
+      (SELECT l.retry_base_s FROM lane l WHERE l.tid = h.tenant_id AND l.qid = h.queue_id LIMIT 1) AS retry_base_s, h.tags, h.metadata,
+      h.idempotency_key, h.correlation_id, h.traceparent, h.data, h.band & 3 > 0 AS is_ordinary, h.sort_at + (h.band & 3) * p_aging AS virtual_at
+    FROM held h JOIN gate g ON g.tid = h.tenant_id
+    UNION ALL
+    SELECT NULL, NULL, f.tid, f.qid, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM (
+      SELECT g.tid, 0 AS qid FROM gate g
+      WHERE g.take < g.asked AND g.take <= (SELECT coalesce(sum(q.n), 0) FROM per_queue q WHERE q.tid = g.tid)
+      UNION ALL
+      SELECT c.tid, c.qid FROM capped c
+      WHERE c.free <= c.room AND c.free <= (SELECT coalesce(sum(q.n), 0) FROM per_queue q WHERE q.tid = c.tid AND q.qid = c.qid)) f) x
+  ORDER BY x.is_ordinary, x.virtual_at, x.job_id; -- nulls come last
 END $$;
 
 CREATE FUNCTION jobqueue.draw_rate_v1(p_holder uuid, p_default integer, p_held_s double precision, p_tenants integer[], p_hands integer[], p_backs integer[], p_needs integer[], p_wants integer[]) RETURNS TABLE(tenant_id integer, per_minute integer, given integer, ahead integer, tokens double precision)
@@ -1006,6 +1020,7 @@ DECLARE
   v_is_mixed boolean := p_nexts IS NOT NULL;
   v_done uuid[];
   v_turned uuid[];
+  v_due text;
 BEGIN
   IF current_setting('synchronous_commit') IN ('off', 'local') THEN
     PERFORM set_config('synchronous_commit', 'on', true);
@@ -1070,10 +1085,16 @@ BEGIN
       coalesce(sum(greatest(0, date_part('epoch', clock_timestamp() - g.began_at))), 0)
     FROM gone g
     GROUP BY 1, 2, 3)
-  SELECT array_agg(g.token), array_agg(g.token) FILTER (WHERE g.is_turned) INTO v_done, v_turned FROM gone g;
+  SELECT array_agg(g.token), array_agg(g.token) FILTER (WHERE g.is_turned),
+    (SELECT string_agg(DISTINCT concat_ws('.', b.tenant_id, b.queue_id, b.type_id, b.band | 8), ' ') FROM gone b WHERE v_is_mixed AND b.following = 'queued')
+  INTO v_done, v_turned, v_due
+  FROM gone g;
 
   IF p_key_ids IS NOT NULL THEN -- a new statement: it sees the deletes above
-    PERFORM jobqueue.unpark_v1(p_key_ids);
+    SELECT concat_ws(' ', v_due, string_agg(concat_ws('.', u.tenant_id, u.queue_id, u.type_id, u.band), ' ')) INTO v_due FROM jobqueue.unpark_v1(p_key_ids) u;
+  END IF;
+  IF v_due <> '' THEN
+    RETURN QUERY SELECT NULL::uuid, NULL::uuid, 'due', v_due;
   END IF;
   IF v_turned IS NOT NULL THEN
     RETURN QUERY SELECT u.id, u.tok, 'settled', 'cancelled' FROM unnest(p_ids, p_tokens) u(id, tok) WHERE u.tok = ANY (v_turned);
@@ -1285,10 +1306,10 @@ BEGIN
     ORDER BY k.key_id
     FOR NO KEY UPDATE SKIP LOCKED)
   SELECT array_agg(l.key_id) INTO v_keys FROM locked l;
-  RETURN CASE WHEN v_keys IS NULL THEN 0 ELSE jobqueue.unpark_v1(v_keys) END;
+  RETURN CASE WHEN v_keys IS NULL THEN 0 ELSE (SELECT coalesce(sum(u.jobs), 0) FROM jobqueue.unpark_v1(v_keys) u) END;
 END $$;
 
-CREATE FUNCTION jobqueue.unpark_v1(p_key_ids bigint[]) RETURNS bigint
+CREATE FUNCTION jobqueue.unpark_v1(p_key_ids bigint[]) RETURNS TABLE(tenant_id integer, queue_id integer, type_id integer, band smallint, jobs bigint)
     LANGUAGE sql
     SET jit TO 'off'
     SET enable_seqscan TO 'off'
@@ -1321,7 +1342,7 @@ CREATE FUNCTION jobqueue.unpark_v1(p_key_ids bigint[]) RETURNS bigint
     INSERT INTO jobqueue.ready (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by)
     SELECT m.sort_at, m.job_id, m.queue_id, m.type_id, m.tenant_id, m.band | 8, m.priority, m.attempt, m.attempts_max, m.crashes, m.key_id, m.start_by
     FROM moved m)
-  SELECT count(*) FROM moved
+  SELECT m.tenant_id, m.queue_id, m.type_id, (m.band | 8)::smallint, count(*) FROM moved m GROUP BY 1, 2, 3, 4
 $$;
 
 CREATE TABLE jobqueue.api_key (

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -32,6 +33,7 @@ from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.readiness import ReadinessProbe
 from jobqueue.operations.submit import Submitter
 from jobqueue.operations.users import UserRing
+from jobqueue.operations.vacancies import Vacancies
 from jobqueue.operations.waiting import EndWaiter
 from jobqueue.operations.wakeups import Ear, Waker
 from jobqueue.telemetry.events import Telemetry
@@ -61,8 +63,9 @@ async def serve_on(settings: Settings, listener: socket.socket, stop: asyncio.Ev
         hub = Hub(still_lives=lambda holder: rings[holder.kind].still_lives(holder.id), now_s=time.time, clock=clock, telemetry=telemetry)
         tailer = FeedTailer(db, watched=hub.watched, deliver=hub.deliver, restarted=hub.restart, clock=clock, telemetry=telemetry)
         terms = lease_terms(settings)
-        polls = PollHub(db, names, terms, clock=clock, wake=waker.wake)
-        ear = Ear(settings.direct_url, heard=polls.heard, reconnected=lambda: polls.heard(None), clock=clock)
+        vacancies = Vacancies(waker, sender=random.getrandbits(31), clock=clock)
+        polls = PollHub(db, names, terms, clock=clock, wake=waker.wake, vacancies=vacancies)
+        ear = Ear(settings.direct_url, heard=polls.heard, noted=polls.noted, reconnected=lambda: polls.heard(None), clock=clock)
         below = ApiServices(
             db=db,
             names=names,

@@ -91,13 +91,14 @@ class BeatStatus(StrEnum):
 
 @dataclass(slots=True)
 class Settlement:
-    """One lease with how it ended."""
+    """One lease with how it ended. tenant: whose it is, where known; who waits for one of its slots is told."""
 
     job_id: UUID
     token: UUID
     standing: Standing
     outcome: Outcome
     key_id: int | None = None
+    tenant: str | None = None
 
 
 class SettleStatus(StrEnum):

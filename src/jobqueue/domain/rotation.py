@@ -8,11 +8,13 @@ to look. Without these memories each claim walks over dead index entries while v
 - floors: jobs of a lane before this sort_at were claimed; dropped every FLOOR_S_MAX, so a submit that committed late is found.
 - lows: no live lease of the tenant has a smaller claim_seq; exact, since these are drawn under the tenant's gate.
 - widths: how many rows of a lane are read; doubled when the lane was cut there.
+- full: lanes of tenants and queues at their limit, set aside until a settle, a note or the next discovery brings them back: asking for them
+  would lock and count in vain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -59,6 +61,7 @@ class Rotation:
         self._widths: dict[Lane, int] = {}
         self._lows: dict[int, int] = {}
         self._empties: dict[int, int] = {}
+        self._full: dict[int, dict[Lane, None]] = {}
         self._open: int | None = None
         self._position = 0
         self._discovered_at = float("-inf")
@@ -69,6 +72,20 @@ class Rotation:
     def has_lanes(self) -> bool:
         """Whether there is anywhere to look."""
         return bool(self._lanes)
+
+    @property
+    def full(self) -> Collection[int]:
+        """The tenants with lanes set aside."""
+        return self._full.keys()
+
+    def free(self, tenant: int) -> bool:
+        """Bring back a tenant's lanes that were set aside; False: there were none."""
+        lanes = self._full.pop(tenant, None)
+        if lanes is None:
+            return False
+        self._lanes.setdefault(tenant, {}).update(lanes)
+        self._empties.pop(tenant, None)
+        return True
 
     def forget(self) -> None:
         """Start over: after any reconnect nothing remembered can be trusted (the database may be another one)."""
@@ -85,18 +102,22 @@ class Rotation:
             self._lanes.setdefault(lane[0], {})[lane] = None
             self._weights[lane[0]] = weight
         self._empties.clear()
+        self._full.clear()
         self._deficits = {tenant: deficit for tenant, deficit in self._deficits.items() if tenant in self._lanes}
         self._widths = {lane: width for lane, width in self._widths.items() if lane[0] in self._lanes}
         self._discovered_at = now_s
         self._discovery_s = took_s
 
-    def learn(self, lane: Lane) -> None:
-        """Remember a lane a wake-up named."""
+    def learn(self, lane: Lane) -> bool:
+        """Remember a lane a wake-up named; False: it is set aside."""
+        if lane in self._full.get(lane[0], ()):
+            return False
         if lane in (lanes := self._lanes.setdefault(lane[0], {})):
             self._empties.pop(lane[0], None)
         elif sum(map(len, self._lanes.values())) < LANES_MAX:
             lanes[lane] = None
             self._empties.pop(lane[0], None)
+        return True
 
     def turn(self, jobs_max: int, *, now_s: float) -> Turn:
         """Choose whose turn it is and how much of jobs_max each may take."""
@@ -167,8 +188,11 @@ class Rotation:
             turn.floors.append(self._floors.get(lane) if lane[3] < FLOORLESS_BAND else None)
             turn.widths.append(min(take, max(width, self._widths.get(lane, 0))))
 
-    def claimed(self, turn: Turn, rows: Sequence[tuple[Lane, datetime, int]]) -> None:
-        """Learn from what a claim brought: each row's lane, the floor it allows, and the tenant's low-water."""
+    def claimed(self, turn: Turn, rows: Sequence[tuple[Lane, datetime, int]], full: Iterable[tuple[int, int]] = ()) -> None:
+        """Learn from what a claim brought: each row's lane, the floor it allows, and the tenant's low-water.
+
+        full: (tenant, queue) that a limit kept from giving more, queue 0 for all of the tenant's.
+        """
         taken: dict[int, int] = {}
         criticals: dict[int, int] = {}
         by_lane: dict[Lane, int] = {}
@@ -189,6 +213,16 @@ class Rotation:
         for lane, width in zip(turn.lanes, turn.widths, strict=True):
             got = by_lane.get(lane, 0)
             self._widths[lane] = width * 2 if got >= width else got
+        for tenant, queue in full:
+            self._set_aside(tenant, queue)
+
+    def _set_aside(self, tenant: int, queue: int) -> None:
+        lanes = self._lanes.get(tenant, {})
+        for lane in [lane for lane in lanes if queue in (0, lane[1])]:
+            del lanes[lane]
+            self._full.setdefault(tenant, {})[lane] = None
+        if not lanes:
+            self._lanes.pop(tenant, None)
 
     def _settle_turn(self, tenant: int, taken: int, criticals: int) -> None:
         self._criticals[tenant] = max(0.0, self._criticals[tenant] - criticals)

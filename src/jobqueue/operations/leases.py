@@ -6,7 +6,7 @@ Two laws: the worker reports an Outcome and `domain.outcome.decide` alone says w
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -94,14 +94,21 @@ class Claimer:
             and lane[2] in self._type_ids
             and (self._queues is None or (self._queue_ids is not None and lane[1] in self._queue_ids))
         )
-        if is_own:
-            self._rotation.learn(lane)
-        return is_own
+        return is_own and self._rotation.learn(lane)
 
     @property
     def has_lanes(self) -> bool:
         """Whether lanes with due jobs are known."""
         return self._rotation.has_lanes
+
+    @property
+    def full(self) -> Collection[int]:
+        """Tenants with due jobs that a limit holds back, as far as known; they are not asked for."""
+        return self._rotation.full
+
+    def free(self, tenant_id: int) -> bool:
+        """Ask for a tenant again, whose job was settled; False: it was not at its limit."""
+        return self._rotation.free(tenant_id)
 
     def forget(self) -> None:
         """Start over, after a reconnect."""
@@ -128,9 +135,12 @@ class Claimer:
             grace_s=self._terms.cancel_grace_s + self._terms.lease_s,
             tenant_cap=self._terms.tenant_cap,
         )
+        full = []
+        while rows and rows[-1][0] is None:  # who is at a limit comes after the jobs
+            full.append((rows[-1][2], rows.pop()[3]))
         assert len(rows) <= sum(turn.takes), "a claim brought more than was asked for"
         # columns as in sql/leases/claim.sql: 2 tenant, 3 queue, 4 type, 5 band, 9 floor, 10 low
-        self._rotation.claimed(turn, [((row[2], row[3], row[4], row[5]), row[9], row[10]) for row in rows])
+        self._rotation.claimed(turn, [((row[2], row[3], row[4], row[5]), row[9], row[10]) for row in rows], full)
         await self._names.learn_lanes({(row[2], row[3], row[4], 0) for row in rows})
         return [self._lease(row, holder.lease_s) for row in rows]
 
@@ -180,10 +190,16 @@ async def heartbeat(db: Database, beats: Sequence[Beat]) -> list[BeatStatus]:
     return [found[beat.token][0] for beat in beats]
 
 
-async def settle(db: Database, settlements: Sequence[Settlement]) -> list[Settled]:
-    """Settle a batch as its holder, in one transaction; answers in order, a lost lease is an answer."""
+async def settle(db: Database, settlements: Sequence[Settlement], *, wake: Callable[[Lane], None] | None = None) -> list[Settled]:
+    """Settle a batch as its holder, in one transaction; answers in order, a lost lease is an answer.
+
+    wake is told the lanes that got due jobs by it: given back, or let in because their concurrency key has room again.
+    """
     nexts = [decide(settlement.standing, settlement.outcome, jitter=random.random()) for settlement in settlements]
-    exceptions = await store.settle(db, settlements, nexts, is_reaper=False)
+    exceptions, due = await store.settle(db, settlements, nexts, is_reaper=False)
+    if wake is not None:
+        for lane in due:
+            wake(lane)
     return [_settled(settlement, following, exceptions) for settlement, following in zip(settlements, nexts, strict=True)]
 
 
@@ -208,12 +224,20 @@ class Recovered:
 
 
 async def recover(
-    db: Database, terms: LeaseTerms, *, resumed_for_s: float, limit: int = RECOVERED_MAX, now: datetime | None = None
+    db: Database,
+    terms: LeaseTerms,
+    *,
+    resumed_for_s: float,
+    limit: int = RECOVERED_MAX,
+    now: datetime | None = None,
+    wake: Callable[[Lane], None] | None = None,
 ) -> list[Recovered]:
     """Take back leases whose time is over: lock, decide, settle, in one transaction.
 
-    resumed_for_s: since the reaper, its connection and the server last came up; leases longer than that are let be. now: tests only.
+    resumed_for_s: since the reaper, its connection and the server last came up; leases longer than that are let be. wake is told the lanes
+    that got due jobs by it, after the commit. now: tests only.
     """
+    woken: list[Lane] = []
 
     async def work(transaction: Transaction) -> list[Recovered]:
         rows = await store.lost(transaction, limit=limit, resumed_for_s=resumed_for_s, now=now)
@@ -221,7 +245,7 @@ async def recover(
             return []
         settlements = [_lost_settlement(row, terms) for row in rows]
         nexts = [decide(settlement.standing, settlement.outcome, jitter=0.0) for settlement in settlements]
-        exceptions = await store.settle(transaction, settlements, nexts, is_reaper=True)
+        exceptions, woken[:] = await store.settle(transaction, settlements, nexts, is_reaper=True)
         return [
             Recovered(
                 row["job_id"],
@@ -234,7 +258,11 @@ async def recover(
             for row, following in zip(rows, nexts, strict=True)
         ]
 
-    return await db.in_transaction(work)
+    recovered = await db.in_transaction(work)
+    if wake is not None:
+        for lane in woken:
+            wake(lane)
+    return recovered
 
 
 def _lost_settlement(row: Record, terms: LeaseTerms) -> Settlement:

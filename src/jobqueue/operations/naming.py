@@ -89,6 +89,10 @@ class NameBook:
                 _make_room(known)
                 known |= await store.names_of(self._db, noun, wanted - known.keys())  # type: ignore[arg-type]
 
+    def known_tenant(self, number: int) -> str | None:
+        """Name a tenant, if it has been heard of."""
+        return self._tenant_names.get(number)
+
     def tenant(self, number: int) -> str:
         """Name a tenant whose lane was learned."""
         return self._tenant_names[number]

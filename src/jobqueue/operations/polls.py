@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -21,11 +21,12 @@ from jobqueue.domain.errors import JobQueueError, Overloaded
 from jobqueue.domain.lease import Lease, Settlement
 from jobqueue.domain.outcome import Outcome, OutcomeKind
 from jobqueue.domain.rotation import Lane
+from jobqueue.domain.wakeup import Note
 from jobqueue.operations import leases
 from jobqueue.operations.leases import Claimer, Holder, LeaseTerms
 from jobqueue.operations.naming import NameBook
+from jobqueue.operations.vacancies import Vacancies
 from jobqueue.operations.work import CLAIM_JOBS_MAX
-from jobqueue.store import jobs as jobs_store
 from jobqueue.store import leases as store
 from jobqueue.store import workers as workers_store
 from jobqueue.store.pool import Database
@@ -48,8 +49,11 @@ RELEASE_WAIT_S: Final = 0.2
 Wish = tuple[int, frozenset[str] | None, frozenset[str]]
 """A tenant, the queues (None: all) and the types."""
 
-GiveBack = Callable[[int, Sequence[Lease]], None]
-"""Is told a tenant and leases of its that nobody has seen."""
+GiveBack = Callable[[Sequence[Lease]], None]
+"""Is told leases that nobody has seen."""
+
+Want = Callable[[Collection[int]], None]
+"""Is told the tenants at their limit whose slots would be taken."""
 
 
 class Poll:
@@ -74,7 +78,7 @@ class PollGroup:
     """Polls that want the same, and the claimer that serves them. `run` is a task of the hub's."""
 
     def __init__(
-        self, db: Database, wish: Wish, claimer: Claimer, *, clock: Clock, look_s: Callable[[], float], give_back: GiveBack
+        self, db: Database, wish: Wish, claimer: Claimer, *, clock: Clock, look_s: Callable[[], float], give_back: GiveBack, want: Want
     ) -> None:
         self._db = db
         self.tenant_id = wish[0]
@@ -82,6 +86,8 @@ class PollGroup:
         self._clock = clock
         self._look_s = look_s
         self._give_back = give_back
+        self._want = want
+        self._is_room_made = False
         self._polls: list[Poll] = []
         self._bell = asyncio.Event()
         self.wanted_at = clock.monotonic()
@@ -91,8 +97,10 @@ class PollGroup:
         self._polls.append(poll)
         self._bell.set()
 
-    def ring(self) -> None:
-        """There may be something to claim."""
+    def make_room(self) -> None:
+        """A job of the tenant was settled: there may be something to claim."""
+        self._claimer.free(self.tenant_id)
+        self._is_room_made = True
         self._bell.set()
 
     def learn(self, lanes: Sequence[Lane] | None) -> None:
@@ -122,6 +130,7 @@ class PollGroup:
     async def _serve(self, polls: list[Poll]) -> bool:
         """Claim once for these polls; False: there was nothing."""
         sent_at = self._clock.boottime()
+        self._is_room_made = False
         jobs_max = min(CLAIM_JOBS_MAX, sum(poll.jobs_max for poll in polls))
         try:
             claimed = await self._claimer.claim(jobs_max=jobs_max, holder=polls[0].holder)
@@ -153,7 +162,7 @@ class PollGroup:
             else:
                 unseen += share
         if unseen:
-            self._give_back(self.tenant_id, unseen)
+            self._give_back(unseen)
 
     @staticmethod
     def _cut(polls: list[Poll], claimed: list[Lease], sent_at: float) -> list[tuple[Poll, list[Lease]]]:
@@ -183,6 +192,9 @@ class PollGroup:
 
     async def _rest(self) -> None:
         """Wait until there may be something again."""
+        if self._is_room_made:  # while the claim was under way, so what it said of limits may be older
+            self._claimer.free(self.tenant_id)
+        self._want(self._claimer.full)
         wait_s = random.uniform(*HELD_BACK_S) if self._claimer.has_lanes else self._look_s()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
@@ -209,13 +221,16 @@ class PollHub:
 
     name = "polls"
 
-    def __init__(self, db: Database, names: NameBook, terms: LeaseTerms, *, clock: Clock, wake: Callable[[Lane], None]) -> None:
+    def __init__(
+        self, db: Database, names: NameBook, terms: LeaseTerms, *, clock: Clock, wake: Callable[[Lane], None], vacancies: Vacancies
+    ) -> None:
         """wake is told the lane of a job that was given back."""
         self._db = db
         self._names = names
         self._terms = terms
         self._clock = clock
         self._wake = wake
+        self._vacancies = vacancies
         self._groups: dict[Wish, PollGroup] = {}
         self._tasks: dict[Wish, asyncio.Task[None]] = {}
         self._task_group: asyncio.TaskGroup | None = None
@@ -255,12 +270,12 @@ class PollHub:
         self._replace(poll)
         group.join(poll)
         try:
-            return await self._answer(poll, group, wait_s)
+            return await self._answer(poll, wait_s)
         finally:
             self._count -= 1
             self._forget(poll)
 
-    async def _answer(self, poll: Poll, group: PollGroup, wait_s: float) -> list[Lease]:
+    async def _answer(self, poll: Poll, wait_s: float) -> list[Lease]:
         try:
             await asyncio.wait([poll.answer], timeout=None if poll.is_impatient else wait_s)  # a claim has a deadline of its own
             if poll.is_open:
@@ -270,7 +285,7 @@ class PollHub:
             if poll.is_open:
                 poll.answer.cancel()
             elif poll.answer.exception() is None:
-                self.give_back(group.tenant_id, poll.answer.result())
+                self.give_back(poll.answer.result())
             raise
 
     def _replace(self, poll: Poll) -> None:
@@ -305,7 +320,15 @@ class PollHub:
                 clock=self._clock,
                 tenant_id=tenant_id,
             )
-            group = PollGroup(self._db, wish, claimer, clock=self._clock, look_s=self._look_s, give_back=self.give_back)
+            group = PollGroup(
+                self._db,
+                wish,
+                claimer,
+                clock=self._clock,
+                look_s=self._look_s,
+                give_back=self.give_back,
+                want=self._vacancies.want,
+            )
             self._groups[wish] = group
             self._tasks[wish] = spawn(self._task_group, group.run(), f"poll-group-{tenant_id}")
         return group
@@ -321,34 +344,37 @@ class PollHub:
                 group.learn(lanes)
 
     def room_made(self, tenant_id: int) -> None:
-        """A tenant's job was settled: if it was at its limit, it has room again."""
+        """A tenant's job was settled here: if it was at its limit, it has room again, for whoever waits in any process."""
+        self._ring(tenant_id)
+        self._vacancies.offer(tenant_id)
+
+    def noted(self, note: Note) -> None:
+        """Take a note of another process about a tenant at its limit."""
+        tenant_id = self._vacancies.heard(note)
+        if tenant_id is not None:
+            self._ring(tenant_id)
+
+    def _ring(self, tenant_id: int) -> None:
         for wish, group in self._groups.items():
             if wish[0] == tenant_id:
-                group.ring()
+                group.make_room()
 
-    def give_back(self, tenant_id: int, claimed: Sequence[Lease]) -> None:
+    def give_back(self, claimed: Sequence[Lease]) -> None:
         """Release leases nobody has seen, their attempts refunded. What cannot be released runs out by itself."""
         if self._task_group is not None and claimed:
-            spawn(self._task_group, self._release(tenant_id, sorted(claimed, key=_job_id)), "release")
+            spawn(self._task_group, self._release(sorted(claimed, key=_job_id)), "release")
 
-    async def _release(self, tenant_id: int, claimed: list[Lease]) -> None:
+    async def _release(self, claimed: list[Lease]) -> None:
         settlements = [
             Settlement(lease.job_id, lease.token, lease.standing, Outcome(OutcomeKind.RELEASED), lease.key_id) for lease in claimed
         ]
         for _ in range(RELEASE_TRIES):
             try:
-                await leases.settle(self._db, settlements)
-                await self._wake_lanes(tenant_id, claimed)
+                await leases.settle(self._db, settlements, wake=self._wake)
             except JobQueueError:
                 await self._clock.sleep(RELEASE_WAIT_S)
             else:
                 return
-
-    async def _wake_lanes(self, tenant_id: int, claimed: list[Lease]) -> None:
-        """Have the lanes looked at; one job of each is enough to name it."""
-        for lease in {(lease.queue, lease.job_type, lease.priority): lease for lease in claimed}.values():
-            if (lane := await jobs_store.lane_of(self._db, tenant_id, lease.job_id)) is not None:
-                self._wake(lane)
 
     async def _keep(self) -> None:
         """Note the waiting workers as alive, let polls of quieted ones end, and drop groups nobody wants any more."""

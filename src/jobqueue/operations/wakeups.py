@@ -13,7 +13,7 @@ from typing import Final
 from jobqueue.aio.clock import Clock
 from jobqueue.domain.errors import JobQueueError
 from jobqueue.domain.rotation import Lane
-from jobqueue.domain.wakeup import decode, encode
+from jobqueue.domain.wakeup import Note, decode, decode_notes, encode
 from jobqueue.store import upkeep
 from jobqueue.store.listener import Listener
 from jobqueue.store.pool import Database
@@ -35,6 +35,7 @@ class Waker:
         self._db = db
         self._clock = clock
         self._lanes: dict[Lane, None] = {}
+        self._notes: dict[Note, None] = {}
         self._bell = asyncio.Event()
 
     def wake(self, lane: Lane) -> None:
@@ -47,14 +48,20 @@ class Waker:
         for lane in lanes:
             self.wake(lane)
 
+    def note(self, note: Note) -> None:
+        """Tell other claimers of a tenant at its limit, soon."""
+        self._notes[note] = None
+        self._bell.set()
+
     async def run(self) -> None:
         """Send wake-ups until cancelled; one that cannot be sent is dropped, the poll finds the jobs."""
         while True:
             await self._bell.wait()
             self._bell.clear()
             lanes, self._lanes = self._lanes, {}
+            notes, self._notes = self._notes, {}
             try:
-                await upkeep.notify(self._db, encode(lanes))
+                await upkeep.notify(self._db, encode(lanes, notes))
             except JobQueueError:
                 await self._clock.sleep(RECONNECT_S)
             await self._clock.sleep(GAP_S)
@@ -65,10 +72,19 @@ class Ear:
 
     name = "ear"
 
-    def __init__(self, dsn: str, *, heard: Callable[[list[Lane] | None], None], reconnected: Callable[[], None], clock: Clock) -> None:
-        """dsn: the direct one. heard gets the lanes, None for everywhere; reconnected is called after each (re)connect."""
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        heard: Callable[[list[Lane] | None], None],
+        reconnected: Callable[[], None],
+        clock: Clock,
+        noted: Callable[[Note], None] | None = None,
+    ) -> None:
+        """dsn: the direct one. heard gets the lanes, None for everywhere; noted each note; reconnected is called after each (re)connect."""
         self._dsn = dsn
         self._heard = heard
+        self._noted = noted
         self._reconnected = reconnected
         self._clock = clock
 
@@ -77,9 +93,7 @@ class Ear:
         wait_s = RECONNECT_S
         while True:
             try:
-                async with Listener.open(
-                    self._dsn, channel=CHANNEL, heard=lambda payload: self._heard(decode(payload)), application_name="jobqueue-ear"
-                ) as listener:
+                async with Listener.open(self._dsn, channel=CHANNEL, heard=self._hear, application_name="jobqueue-ear") as listener:
                     self._reconnected()
                     wait_s = RECONNECT_S
                     while True:
@@ -88,3 +102,11 @@ class Ear:
             except JobQueueError:
                 await self._clock.sleep(wait_s)
                 wait_s = min(wait_s * 2, RECONNECT_S_MAX)
+
+    def _hear(self, payload: str) -> None:
+        if self._noted is not None:
+            for note in decode_notes(payload):
+                self._noted(note)
+        lanes = decode(payload)
+        if lanes or lanes is None:
+            self._heard(lanes)

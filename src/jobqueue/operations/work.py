@@ -6,7 +6,7 @@ path as a database worker's, one look longer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -18,6 +18,7 @@ from jobqueue.domain.job import JobView
 from jobqueue.domain.lease import Beat, BeatStatus, Lease, Settled, Settlement, SettleStatus
 from jobqueue.domain.lifecycle import Status
 from jobqueue.domain.outcome import Outcome, OutcomeKind, Standing
+from jobqueue.domain.rotation import Lane
 from jobqueue.operations import leases
 from jobqueue.operations.jobs import WORKER_ALIVE_S, Caller
 from jobqueue.operations.leases import HEARTBEAT_S_MAX, LeaseTerms
@@ -144,8 +145,8 @@ async def renew(db: Database, clock: Clock, caller: Caller, beats: Sequence[Beat
     return [answers[beat.token] for beat in beats]
 
 
-async def settle(db: Database, caller: Caller, terms: LeaseTerms, told: Sequence[Told]) -> list[Settled]:
-    """Settle a tenant's leases, in one transaction; answers in order, a lost lease is an answer.
+async def settle(db: Database, caller: Caller, terms: LeaseTerms, told: Sequence[Told], *, wake: Callable[[Lane], None]) -> list[Settled]:
+    """Settle a tenant's leases, in one transaction; answers in order, a lost lease is an answer. wake is told the lanes that got jobs.
 
     Of a token told twice in one call the first one counts, the others are answered as if they came later.
     """
@@ -156,7 +157,7 @@ async def settle(db: Database, caller: Caller, terms: LeaseTerms, told: Sequence
     answers: dict[int, Settled] = {}
     for batch in (sorted(firsts.values(), key=_job_id), later):
         if batch:
-            settled = await _settle(db, caller, terms, batch)
+            settled = await _settle(db, caller, terms, batch, wake)
             answers |= {id(one): answer for one, answer in zip(batch, settled, strict=True)}
     return [answers[id(one)] for one in told]
 
@@ -165,10 +166,10 @@ def _job_id(one: Told) -> int:
     return one.job_id.int  # everybody locks in this order
 
 
-async def _settle(db: Database, caller: Caller, terms: LeaseTerms, told: Sequence[Told]) -> list[Settled]:
+async def _settle(db: Database, caller: Caller, terms: LeaseTerms, told: Sequence[Told], wake: Callable[[Lane], None]) -> list[Settled]:
     rows = await store.standings(db, caller.tenant_id, [(one.job_id, one.token, one.outcome.kind.value) for one in told])
     live = [(one, row) for one, row in zip(told, rows, strict=True) if row["attempt"] is not None]
-    settled = iter(await leases.settle(db, [_settlement(one, row, terms) for one, row in live]) if live else [])
+    settled = iter(await leases.settle(db, [_settlement(one, row, terms) for one, row in live], wake=wake) if live else [])
     return [_gone(one, row) if row["attempt"] is None else next(settled) for one, row in zip(told, rows, strict=True)]
 
 

@@ -6,11 +6,13 @@ own length has passed, since its holder may not have been able to renew it; and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from jobqueue.aio.clock import Clock
 from jobqueue.aio.periodic import OnFault, PeriodicService
 from jobqueue.domain.errors import Unavailable
+from jobqueue.domain.rotation import Lane
 from jobqueue.operations import leases, upkeep
 from jobqueue.operations.database import Database
 from jobqueue.operations.leases import RECOVERED_MAX, LeaseTerms
@@ -25,11 +27,15 @@ STEP_S: Final = 1.0
 class LeaseRecoverer(PeriodicService):
     """Settles leases whose time is over."""
 
-    def __init__(self, db: Database, terms: LeaseTerms, *, clock: Clock, on_fault: OnFault, emit: Emit) -> None:
+    def __init__(
+        self, db: Database, terms: LeaseTerms, *, clock: Clock, on_fault: OnFault, emit: Emit, wake: Callable[[Lane], None]
+    ) -> None:
+        """wake is told the lanes that jobs went back to."""
         super().__init__(name="lease_recoverer", interval_s=INTERVAL_S, clock=clock, on_fault=on_fault, backoff_s_max=INTERVAL_S)
         self._db = db
         self._terms = terms
         self._emit = emit
+        self._wake = wake
         self._resumed_at = clock.boottime()
         self._offset_s: float | None = None
 
@@ -37,7 +43,8 @@ class LeaseRecoverer(PeriodicService):
         """Recover one batch; at once again when it was full."""
         try:
             await self._watch_clock()
-            found = await leases.recover(self._db, self._terms, resumed_for_s=self._clock.boottime() - self._resumed_at)
+            resumed_for_s = self._clock.boottime() - self._resumed_at
+            found = await leases.recover(self._db, self._terms, resumed_for_s=resumed_for_s, wake=self._wake)
         except Unavailable:
             self._resumed_at = self._clock.boottime()
             self._offset_s = None

@@ -47,7 +47,7 @@ def build_services(
     return [
         waker,
         leader,
-        LeaseRecoverer(db, terms, clock=clock, on_fault=on_fault, emit=emit),
+        LeaseRecoverer(db, terms, clock=clock, on_fault=on_fault, emit=emit, wake=waker.wake),
         InboxReceiver(Inbox(db, defaults, wake=waker.wake), clock=clock, on_fault=on_fault),
         Promoter(db, leader, waker=waker, clock=clock, on_fault=on_fault),
         Expirer(db, leader, clock=clock, on_fault=on_fault, emit=emit),

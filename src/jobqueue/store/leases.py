@@ -13,6 +13,7 @@ from jobqueue.domain.lease import Beat, BeatStatus, Settlement
 from jobqueue.domain.lifecycle import Status
 from jobqueue.domain.outcome import Failure, Next, Outcome
 from jobqueue.domain.rotation import LANES_MAX, Lane, Turn
+from jobqueue.domain.wakeup import decode
 from jobqueue.store.pool import Database, Record, Transaction
 from jobqueue.store.statements import statement
 
@@ -46,7 +47,7 @@ async def lanes(db: Database, *, tenant_id: int | None, queues: list[int] | None
 async def claim(
     db: Database, turn: Turn, *, worker_id: int, claim_id: UUID | None, lease_s: float, timeout_s: int, grace_s: float, tenant_cap: int
 ) -> list[Record]:
-    """Claim what a turn names; rows as in sql/leases/claim.sql."""
+    """Claim what a turn names; rows as in sql/leases/claim.sql, at the end those that name who is at a limit."""
     return await db.fetch(
         CLAIM,
         deadline_s=CLAIM_S_MAX,
@@ -96,8 +97,8 @@ def failure_json(failure: Failure | None) -> str | None:
 
 async def settle(
     db: Database | Transaction, settlements: Sequence[Settlement], nexts: Sequence[Next], *, is_reaper: bool
-) -> dict[UUID, tuple[str, str | None]]:
-    """Settle a batch; answers only what differs from what was asked: token -> (status, next status)."""
+) -> tuple[dict[UUID, tuple[str, str | None]], list[Lane]]:
+    """Settle a batch; answers only what differs from what was asked, token -> (status, next status), and the lanes that got due jobs."""
     outcomes = [settlement.outcome for settlement in settlements]
     keys = sorted({settlement.key_id for settlement in settlements if settlement.key_id is not None})
     have_all_succeeded = all(following.status is Status.SUCCEEDED for following in nexts)
@@ -112,7 +113,8 @@ async def settle(
     }
     values |= dict.fromkeys(FATES) if have_all_succeeded else _fates(outcomes, nexts)
     rows = await (db.fetch(SETTLE, deadline_s=SETTLE_S_MAX, **values) if isinstance(db, Database) else db.fetch(SETTLE, **values))
-    return {row[1]: (row[2], row[3]) for row in rows}
+    due = [lane for row in rows if row[1] is None for lane in decode(row[3]) or ()]
+    return {row[1]: (row[2], row[3]) for row in rows if row[1] is not None}, due
 
 
 def _unless_empty(values: list[Value | None]) -> list[Value | None] | None:

@@ -206,4 +206,4 @@ def _job_id(run: Run) -> int:
 def _settlement(run: Run) -> Settlement:
     lease = run.lease
     assert run.outcome is not None
-    return Settlement(lease.job_id, lease.token, lease.standing, run.outcome, lease.key_id)
+    return Settlement(lease.job_id, lease.token, lease.standing, run.outcome, lease.key_id, lease.tenant)

@@ -27,7 +27,9 @@ from jobqueue.operations.polls import PollHub
 from jobqueue.operations.rates import RateLimiter
 from jobqueue.operations.readiness import ReadinessProbe
 from jobqueue.operations.users import UserRing
+from jobqueue.operations.vacancies import Vacancies
 from jobqueue.operations.waiting import EndWaiter
+from jobqueue.operations.wakeups import Waker
 from jobqueue.protocol.jobs import Job
 from jobqueue.telemetry.events import Telemetry
 from jobqueue.telemetry.metrics import Metrics
@@ -110,7 +112,8 @@ async def running_rates(engine: Engine, per_minute: int) -> AsyncIterator[RateLi
 @asynccontextmanager
 async def running_polls(engine: Engine) -> AsyncIterator[PollHub]:
     """The service that claims for workers over HTTP."""
-    polls = PollHub(engine.db, engine.names, TERMS, clock=engine.clock, wake=engine.woken.append)
+    vacancies = Vacancies(Waker(engine.db, clock=engine.clock), sender=1, clock=engine.clock)
+    polls = PollHub(engine.db, engine.names, TERMS, clock=engine.clock, wake=engine.woken.append, vacancies=vacancies)
     service = asyncio.create_task(polls.run())
     await asyncio.sleep(0)  # it takes polls from here on
     try:

@@ -304,3 +304,42 @@ def test_discovery_forgets_lanes_that_are_gone() -> None:
     made = rotation((lane(1), 1), (lane(2), 1))
     made.discovered([(lane(2), 1)], now_s=1.0, took_s=0.0)
     assert made.turn(10, now_s=1.0).tenants == [2]
+
+
+# -------------------------------------------------------------------------------------------------------- full
+
+
+def test_a_tenant_at_its_limit_is_not_asked_for_until_it_has_room() -> None:
+    made = rotation((lane(1), 1), (lane(2), 1))
+    made.claimed(made.turn(10, now_s=0.0), [(lane(2), AT, 1)], full=[(1, 0)])
+    assert list(made.full) == [1]
+    assert made.turn(10, now_s=0.1).tenants == [2]
+    assert made.free(1)
+    assert not made.free(1)
+    made.claimed(made.turn(10, now_s=0.2), [])
+    assert 1 in made.turn(10, now_s=0.3).tenants
+
+
+def test_of_a_queue_at_its_limit_only_its_own_lanes_are_set_aside() -> None:
+    made = rotation((lane(1, queue=1), 1), (lane(1, queue=2), 1))
+    made.claimed(made.turn(10, now_s=0.0), [], full=[(1, 2)])
+    assert made.turn(10, now_s=0.1).lanes == [lane(1, queue=1)]
+    made.free(1)
+    assert sorted(made.turn(10, now_s=0.2).lanes) == [lane(1, queue=1), lane(1, queue=2)]
+
+
+def test_discovery_asks_for_everybody_again() -> None:
+    made = rotation((lane(1), 1))
+    made.claimed(made.turn(10, now_s=0.0), [], full=[(1, 0)])
+    assert not made.has_lanes
+    made.discovered([(lane(1), 1)], now_s=1.0, took_s=0.0)
+    assert made.turn(10, now_s=1.0).tenants == [1]
+    assert not made.full
+
+
+def test_a_wake_up_for_a_lane_that_is_set_aside_is_no_news() -> None:
+    made = rotation((lane(1), 1))
+    made.claimed(made.turn(10, now_s=0.0), [], full=[(1, 0)])
+    assert not made.learn(lane(1))
+    assert not made.has_lanes
+    assert made.learn(lane(1, job_type=2))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue.domain.wakeup import BYTES_MAX, EVERYWHERE, decode, encode
+from jobqueue.domain.wakeup import BYTES_MAX, EVERYWHERE, HUNGRY, VACANT, Note, decode, decode_notes, encode
 
 numbers = st.integers(0, 2**31 - 1)
 lanes = st.tuples(numbers, numbers, numbers, st.integers(0, 15))
@@ -30,3 +30,18 @@ def test_too_many_lanes_become_everywhere() -> None:
 )
 def test_strangers_words_do_no_harm(payload: str, lanes: list[tuple[int, int, int, int]] | None) -> None:
     assert decode(payload) == lanes
+
+
+notes = st.tuples(st.sampled_from([HUNGRY, VACANT]), numbers, numbers)
+
+
+@given(st.lists(lanes, max_size=20), st.lists(notes, max_size=20))
+def test_notes_come_back_beside_the_lanes(said: list[tuple[int, int, int, int]], noted: list[Note]) -> None:
+    payload = encode(said, noted)
+    assert decode(payload) == said
+    assert decode_notes(payload) == noted
+
+
+@pytest.mark.parametrize("payload", ["", "?", "!x.1", "?1", "?1.x", "*", "1.2.3.4", "?-1.2", "?\u0664.1"])
+def test_strangers_notes_are_left_out(payload: str) -> None:
+    assert decode_notes(payload) == []

@@ -60,6 +60,7 @@ class LeaseRoutes:
         self._db = services.db
         self._terms = services.terms
         self._polls = services.polls
+        self._wake = services.wake
         self._clock = services.clock
         self._telemetry = services.telemetry
 
@@ -94,7 +95,7 @@ class LeaseRoutes:
         wanted = jobs_max or len(grants)
         if len(grants) > wanted:
             released = [Told(grant.job.job_id, grant.token, Outcome(OutcomeKind.RELEASED)) for grant in grants[wanted:]]
-            await work.settle(self._db, caller_of(caller), self._terms, released)
+            await work.settle(self._db, caller_of(caller), self._terms, released, wake=self._wake)
             self._polls.room_made(caller.tenant_id)
         return grants[:wanted]
 
@@ -103,7 +104,7 @@ class LeaseRoutes:
         holder = Holder(worker_id, asked.claim_id or uuid4(), work.clamp_lease_s(asked.lease_seconds, self._terms))
         wish = (caller.tenant_id, queues, frozenset(asked.job_types))
         poll = self._polls.poll(wish, holder, jobs_max=asked.max_jobs, wait_s=asked.wait_seconds)
-        return await while_connected(request, poll, unwanted=lambda claimed: self._polls.give_back(caller.tenant_id, claimed))
+        return await while_connected(request, poll, unwanted=lambda claimed: self._polls.give_back(claimed))
 
     async def _show(self, request: Request, caller: Principal, claimed: list[Lease]) -> list[Grant]:
         """Read what was claimed, and give it back if that cannot be, or if the client has left meanwhile."""
@@ -114,7 +115,7 @@ class LeaseRoutes:
             if await request.is_disconnected():
                 raise ClientDisconnect
         except BaseException:
-            self._polls.give_back(caller.tenant_id, claimed)
+            self._polls.give_back(claimed)
             raise
         return grants
 
@@ -133,7 +134,7 @@ class LeaseRoutes:
         return json_response({"results": [settled_object(one) for one in settled]})
 
     async def _settle(self, caller: Principal, told: Sequence[Told]) -> list[Settled]:
-        settled = await work.settle(self._db, caller_of(caller), self._terms, told)
+        settled = await work.settle(self._db, caller_of(caller), self._terms, told, wake=self._wake)
         self._polls.room_made(caller.tenant_id)
         tell_settled(self._telemetry, caller.tenant, told, settled)
         return settled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,14 +14,16 @@ from jobqueue.aio.supervise import spawn
 from jobqueue.domain.errors import Unavailable
 from jobqueue.domain.lease import Beat, BeatStatus, Directive, Lease, Settled, Settlement
 from jobqueue.domain.rotation import Lane
+from jobqueue.domain.wakeup import Note
 from jobqueue.operations import leases, workers
 from jobqueue.operations.database import Database, open_database
 from jobqueue.operations.leases import Claimer, LeaseTerms
 from jobqueue.operations.naming import NameBook
-from jobqueue.operations.wakeups import Ear
+from jobqueue.operations.vacancies import Vacancies
+from jobqueue.operations.wakeups import Ear, Waker
 
 CONNECTIONS: Final = 4
-"""One claims, two settle, one is to spare."""
+"""One claims, two settle, one tells others of lanes and free slots."""
 WORKER_BEAT_S: Final = 5.0
 """A worker is seen as gone after three of these."""
 HELD_BACK_S: Final = (0.005, 0.02)
@@ -52,7 +54,13 @@ class PostgresBackend:
         self._bell = asyncio.Event()
         self._stack = contextlib.AsyncExitStack()
         self._db: Database | None = None
+        self._names: NameBook | None = None
         self._claimer: Claimer | None = None
+        self._waker: Waker | None = None
+        self._vacancies: Vacancies | None = None
+        self._offered: set[int] = set()
+        self._settled_meanwhile: list[Sequence[Settlement]] | None = None
+        self._freed_meanwhile: set[int] = set()
         self._worker_id: int | None = None
         self._beaten_at = float("-inf")
         self._is_held_back = False
@@ -66,7 +74,9 @@ class PostgresBackend:
         self._stack.push_async_callback(self._db.close)
         self._worker_id = await self._register()
         if self._is_claiming:
-            names = NameBook(self._db)
+            self._names = names = NameBook(self._db)
+            self._waker = Waker(self._db, clock=self._clock)
+            self._vacancies = Vacancies(self._waker, sender=random.getrandbits(31), clock=self._clock)
             self._claimer = Claimer(
                 self._db,
                 names,
@@ -76,10 +86,10 @@ class PostgresBackend:
                 job_types=self._options.job_types,
                 clock=self._clock,
             )
-            ear = Ear(self._options.direct_dsn, heard=self._heard, reconnected=self._bell.set, clock=self._clock)
+            ear = Ear(self._options.direct_dsn, heard=self._heard, noted=self._noted, reconnected=self._bell.set, clock=self._clock)
             group = await self._stack.enter_async_context(asyncio.TaskGroup())
-            task = spawn(group, ear.run(), ear.name)
-            self._stack.callback(task.cancel)
+            for service in (ear, self._waker):
+                self._stack.callback(spawn(group, service.run(), service.name).cancel)
 
     async def close(self) -> None:
         """Stop listening and let go of the connections."""
@@ -88,14 +98,31 @@ class PostgresBackend:
     async def claim(self, *, jobs_max: int) -> list[Lease]:
         """Lease due jobs; after a fault of the database the rotation starts over."""
         assert self._claimer is not None
+        settled: list[Sequence[Settlement]] = []
+        self._settled_meanwhile, self._freed_meanwhile = settled, set()
         try:
             found = await self._claimer.claim(jobs_max=jobs_max)
         except Unavailable:
             self._claimer.forget()
             raise
+        finally:
+            self._settled_meanwhile = None
+        self._free_meanwhile(settled)
         self._is_held_back = not found and self._claimer.has_lanes
         self._is_starved = len(found) < jobs_max
+        self._tell_of_slots()
         return found
+
+    def _tell_of_slots(self) -> None:
+        """After a claim: say whose slots would be taken, and offer those this process freed and did not take itself."""
+        assert self._claimer is not None
+        assert self._vacancies is not None
+        if self._is_starved and self._claimer.full:
+            self._vacancies.want(self._claimer.full)
+        if self._offered:
+            for tenant in self._offered.difference(self._claimer.full):
+                self._vacancies.offer(tenant)
+            self._offered.clear()
 
     async def wait(self, *, timeout_s: float) -> None:
         """Return at a wake-up for one of this worker's lanes, at the latest after timeout_s."""
@@ -114,6 +141,30 @@ class PostgresBackend:
             self._claimer.forget()
         if lanes is None or any(learned):
             self._bell.set()
+
+    def _free_meanwhile(self, settled: Sequence[Sequence[Settlement]]) -> None:
+        """What a claim says of limits may be older than slots that were freed while it was under way."""
+        assert self._claimer is not None
+        if self._claimer.full:
+            freed = {*self._freed_meanwhile, *self._known_of(self._claimer.full, *settled)}
+            for tenant in freed.intersection(self._claimer.full):
+                self._claimer.free(tenant)
+                self._bell.set()
+
+    def _known_of(self, tenants: Collection[int], *batches: Sequence[Settlement]) -> list[int]:
+        """Say which of the tenants these settlements are of."""
+        assert self._names is not None
+        named = {settlement.tenant for batch in batches for settlement in batch}
+        return [tenant for tenant in tenants if self._names.known_tenant(tenant) in named]
+
+    def _noted(self, note: Note) -> None:
+        assert self._claimer is not None
+        assert self._vacancies is not None
+        tenant = self._vacancies.heard(note)
+        if tenant is not None:
+            self._freed_meanwhile.add(tenant)
+            if self._claimer.free(tenant):
+                self._bell.set()
 
     async def heartbeat(self, beats: Sequence[Beat]) -> list[BeatStatus]:
         """Renew leases; now and then say that the worker itself lives."""
@@ -148,10 +199,26 @@ class PostgresBackend:
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Report how runs ended."""
         assert self._db is not None
-        settled = await leases.settle(self._db, settlements)
-        if self._is_held_back or self._is_starved:
-            self._bell.set()  # a tenant at its limit has room again
+        assert self._claimer is not None
+        assert self._vacancies is not None
+        assert self._waker is not None
+        settled = await leases.settle(self._db, settlements, wake=self._waker.wake)
+        if self._settled_meanwhile is not None:
+            self._settled_meanwhile.append(settlements)
+        if self._claimer.full or self._vacancies.hungry:
+            self._free_slots(settlements)
         return settled
+
+    def _free_slots(self, settlements: Sequence[Settlement]) -> None:
+        """Somebody waits for slots of tenants at their limit: this process takes those it freed, if it can, else the others are told."""
+        assert self._claimer is not None
+        assert self._vacancies is not None
+        for tenant in self._known_of({*self._claimer.full, *self._vacancies.hungry}, settlements):
+            if self._claimer.free(tenant) and self._is_starved:
+                self._offered.add(tenant)
+                self._bell.set()
+            else:
+                self._vacancies.offer(tenant)
 
 
 def factory(options: PostgresOptions, *, clock: Clock) -> tuple[Callable[[], PostgresBackend], Callable[[], PostgresBackend]]:

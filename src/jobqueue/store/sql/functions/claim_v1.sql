@@ -5,6 +5,7 @@
 --          many rows of each are read. p_tenant_cap: running jobs of a tenant whose own and whose plan's limit are null; 0 is no limit
 -- locks:   tenant SKIP LOCKED -> concurrency key SKIP LOCKED -> ready rows, by ctid; index ready_claim
 -- tenant:  all, a worker may serve many
+-- answer:  the jobs, best first; then, without a job, each tenant (queue_id 0) and each queue of one that a limit kept from giving more
 -- Each statement here has a snapshot of its own: what is counted after a gate is locked is exact. The tenant's gate makes its ready rows
 -- ours (but for cancel and expire, which delete: then our delete finds nothing), so they are read without locks and only the chosen go.
 -- Merge: lanes of one tenant are ordered together. A lane that was cut at its limit stops the order there (its next row may be older than
@@ -82,14 +83,15 @@ BEGIN
     LEFT JOIN LATERAL (SELECT x.ctid AS ct, x.* FROM jobqueue.tenant_queue x WHERE x.tenant_id = l.tid AND x.queue_id = l.qid OFFSET 0) s ON true
     WHERE l.tid = ANY (v_gates) AND s.is_paused IS NOT TRUE),
   capped AS MATERIALIZED (   -- queues with a limit of their own, and how many more they take; a bucket holds one second of the rate
-    SELECT q.tid, q.qid, q.cap, q.tokens, q.ct, least(floor(q.tokens)::int, q.cap - (
-        SELECT count(*)::int
-        FROM jobqueue.lease l
-        WHERE q.cap IS NOT NULL AND l.tenant_id = q.tid AND l.queue_id = q.qid AND l.claim_seq >= f.low)) AS room
+    SELECT q.tid, q.qid, q.cap, q.tokens, q.ct, n.free, least(floor(q.tokens)::int, n.free) AS room
     FROM (SELECT l.tid, l.qid, l.cap, l.ct, max(l.tokens) AS tokens FROM lane l WHERE l.cap IS NOT NULL OR l.tokens IS NOT NULL GROUP BY 1, 2, 3, 4) q
-    JOIN unnest(p_tenants, p_lows) f(tid, low) ON f.tid = q.tid),
+    JOIN unnest(p_tenants, p_lows) f(tid, low) ON f.tid = q.tid
+    CROSS JOIN LATERAL (
+      SELECT q.cap - count(*)::int AS free
+      FROM jobqueue.lease l
+      WHERE q.cap IS NOT NULL AND l.tenant_id = q.tid AND l.queue_id = q.qid AND l.claim_seq >= f.low) n),
   gate AS MATERIALIZED (     -- how many each tenant takes; no limit: no count, and then its low-water stays where it was
-    SELECT u.tid, f.critical, f.low AS low_before, k.is_counted, n.low, CASE WHEN u.cap IS NULL THEN f.take ELSE least(f.take, greatest(0, u.cap - n.running)) END AS take
+    SELECT u.tid, f.critical, f.take AS asked, f.low AS low_before, k.is_counted, n.low, CASE WHEN u.cap IS NULL THEN f.take ELSE least(f.take, greatest(0, u.cap - n.running)) END AS take
     FROM unnest(v_gates, v_caps) u(tid, cap)
     JOIN unnest(p_tenants, p_takes, p_criticals, p_lows) f(tid, take, critical, low) ON f.tid = u.tid
     CROSS JOIN LATERAL (SELECT u.cap IS NOT NULL OR u.tid IN (SELECT c.tid FROM capped c WHERE c.cap IS NOT NULL) AS is_counted) k
@@ -165,11 +167,24 @@ BEGIN
     WHERE c.tokens IS NOT NULL AND s.ctid = c.ct),
   counted AS (
     INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
-    SELECT h.tenant_id, h.queue_id, 'queued', -count(*), 0 FROM held h GROUP BY 1, 2)
-  SELECT h.job_id, h.token, h.tenant_id, h.queue_id, h.type_id, h.band, (h.attempt + 1)::smallint, h.attempts_max, h.crashes,
-    least(h.sort_at, v_floor_max), CASE WHEN g.is_counted THEN least(coalesce(g.low, h.claim_seq), h.claim_seq) ELSE g.low_before END, h.key_id, h.timeout_s,
-    (SELECT l.retry_base_s FROM lane l WHERE l.tid = h.tenant_id AND l.qid = h.queue_id LIMIT 1), h.tags, h.metadata,
-    h.idempotency_key, h.correlation_id, h.traceparent, h.data
-  FROM held h JOIN gate g ON g.tid = h.tenant_id
-  ORDER BY h.band & 3 > 0, h.sort_at + (h.band & 3) * p_aging, h.job_id;
+    SELECT h.tenant_id, h.queue_id, 'queued', -count(*), 0 FROM held h GROUP BY 1, 2),
+  per_queue AS MATERIALIZED (SELECT h.tenant_id AS tid, h.queue_id AS qid, count(*) AS n FROM held h GROUP BY 1, 2)
+  SELECT x.job_id, x.token, x.tenant_id, x.queue_id, x.type_id, x.band, x.attempt, x.attempts_max, x.crashes, x.floor, x.low, x.key_id, x.timeout_s,
+    x.retry_base_s, x.tags, x.metadata, x.idempotency_key, x.correlation_id, x.traceparent, x.data
+  FROM (
+    SELECT h.job_id, h.token, h.tenant_id, h.queue_id, h.type_id, h.band, (h.attempt + 1)::smallint AS attempt, h.attempts_max, h.crashes,
+      least(h.sort_at, v_floor_max) AS floor,
+      CASE WHEN g.is_counted THEN least(coalesce(g.low, h.claim_seq), h.claim_seq) ELSE g.low_before END AS low, h.key_id, h.timeout_s,
+      (SELECT l.retry_base_s FROM lane l WHERE l.tid = h.tenant_id AND l.qid = h.queue_id LIMIT 1) AS retry_base_s, h.tags, h.metadata,
+      h.idempotency_key, h.correlation_id, h.traceparent, h.data, h.band & 3 > 0 AS is_ordinary, h.sort_at + (h.band & 3) * p_aging AS virtual_at
+    FROM held h JOIN gate g ON g.tid = h.tenant_id
+    UNION ALL
+    SELECT NULL, NULL, f.tid, f.qid, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM (
+      SELECT g.tid, 0 AS qid FROM gate g
+      WHERE g.take < g.asked AND g.take <= (SELECT coalesce(sum(q.n), 0) FROM per_queue q WHERE q.tid = g.tid)
+      UNION ALL
+      SELECT c.tid, c.qid FROM capped c
+      WHERE c.free <= c.room AND c.free <= (SELECT coalesce(sum(q.n), 0) FROM per_queue q WHERE q.tid = c.tid AND q.qid = c.qid)) f) x
+  ORDER BY x.is_ordinary, x.virtual_at, x.job_id; -- nulls come last
 END $$;

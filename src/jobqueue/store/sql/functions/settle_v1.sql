@@ -4,7 +4,8 @@
 --          event's type. p_nexts, p_attempts, p_crashes, p_delays_s: what follows. p_ran_s: since the handler started, null if it never did.
 --          p_key_ids: the concurrency keys of these jobs, null when none. Any array may be null where every element is; p_kinds and
 --          p_nexts are null where all succeeded, which is what mostly happens: then nothing looks for what goes elsewhere
--- answer:  by token, only what differs: 'settled' with another next status (a job asked to cancel), 'replayed', 'lease_lost'
+-- answer:  by token, only what differs: 'settled' with another next status (a job asked to cancel), 'replayed', 'lease_lost'. Without a token:
+--          'due' with the lanes that got due jobs, as a wake-up names them
 -- locks:   concurrency keys, in order -> lease rows, by id: an index scan takes an array's elements in order
 -- tenant:  all, the token is the right
 -- The leases are found through the array, and the pairs checked in a hash, so that no plan can walk all leases for each row told: joined
@@ -21,6 +22,7 @@ DECLARE
   v_is_mixed boolean := p_nexts IS NOT NULL;
   v_done uuid[];
   v_turned uuid[];
+  v_due text;
 BEGIN
   IF current_setting('synchronous_commit') IN ('off', 'local') THEN
     PERFORM set_config('synchronous_commit', 'on', true);
@@ -85,10 +87,16 @@ BEGIN
       coalesce(sum(greatest(0, date_part('epoch', clock_timestamp() - g.began_at))), 0)
     FROM gone g
     GROUP BY 1, 2, 3)
-  SELECT array_agg(g.token), array_agg(g.token) FILTER (WHERE g.is_turned) INTO v_done, v_turned FROM gone g;
+  SELECT array_agg(g.token), array_agg(g.token) FILTER (WHERE g.is_turned),
+    (SELECT string_agg(DISTINCT concat_ws('.', b.tenant_id, b.queue_id, b.type_id, b.band | 8), ' ') FROM gone b WHERE v_is_mixed AND b.following = 'queued')
+  INTO v_done, v_turned, v_due
+  FROM gone g;
 
   IF p_key_ids IS NOT NULL THEN -- a new statement: it sees the deletes above
-    PERFORM jobqueue.unpark_v1(p_key_ids);
+    SELECT concat_ws(' ', v_due, string_agg(concat_ws('.', u.tenant_id, u.queue_id, u.type_id, u.band), ' ')) INTO v_due FROM jobqueue.unpark_v1(p_key_ids) u;
+  END IF;
+  IF v_due <> '' THEN
+    RETURN QUERY SELECT NULL::uuid, NULL::uuid, 'due', v_due;
   END IF;
   IF v_turned IS NOT NULL THEN
     RETURN QUERY SELECT u.id, u.tok, 'settled', 'cancelled' FROM unnest(p_ids, p_tokens) u(id, tok) WHERE u.tok = ANY (v_turned);

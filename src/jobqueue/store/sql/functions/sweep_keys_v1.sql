@@ -21,5 +21,5 @@ BEGIN
     ORDER BY k.key_id
     FOR NO KEY UPDATE SKIP LOCKED)
   SELECT array_agg(l.key_id) INTO v_keys FROM locked l;
-  RETURN CASE WHEN v_keys IS NULL THEN 0 ELSE jobqueue.unpark_v1(v_keys) END;
+  RETURN CASE WHEN v_keys IS NULL THEN 0 ELSE (SELECT coalesce(sum(u.jobs), 0) FROM jobqueue.unpark_v1(v_keys) u) END;
 END $$;

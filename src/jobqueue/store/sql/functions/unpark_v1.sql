@@ -1,8 +1,9 @@
--- Move parked jobs into the free slots of their keys. The caller holds the keys' locks. Returns how many moved.
+-- Move parked jobs into the free slots of their keys. The caller holds the keys' locks. Answers the lanes they went to.
 -- edges:   queued -> queued
 -- locks:   parked rows SKIP LOCKED
 -- tenant:  all, keys belong to one tenant each
-CREATE FUNCTION jobqueue.unpark_v1(p_key_ids bigint[]) RETURNS bigint
+CREATE FUNCTION jobqueue.unpark_v1(p_key_ids bigint[])
+RETURNS TABLE (tenant_id int, queue_id int, type_id int, band smallint, jobs bigint)
 LANGUAGE sql VOLATILE SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off
 SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off AS $$ -- also inside settle, which has its own
   WITH
@@ -29,5 +30,5 @@ SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off AS
     INSERT INTO jobqueue.ready (sort_at, job_id, queue_id, type_id, tenant_id, band, priority, attempt, attempts_max, crashes, key_id, start_by)
     SELECT m.sort_at, m.job_id, m.queue_id, m.type_id, m.tenant_id, m.band | 8, m.priority, m.attempt, m.attempts_max, m.crashes, m.key_id, m.start_by
     FROM moved m)
-  SELECT count(*) FROM moved
+  SELECT m.tenant_id, m.queue_id, m.type_id, (m.band | 8)::smallint, count(*) FROM moved m GROUP BY 1, 2, 3, 4
 $$;
