@@ -68,6 +68,12 @@ test-pooler: $(DEV_STAMP) ## Run the tests behind PgBouncer; installs it with ap
 	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || apt-get install --yes --no-install-recommends pgbouncer
 	@$(BIN)/python -m pytest -n 0 tests/integration/test_pooler.py $(ARGS)
 
+.PHONY: test-live
+test-live: $(DEV_STAMP) ## Break live streams 50 times under 500 sockets, hold transactions open beside them, load 5,000; some 15 minutes
+	@$(BIN)/python -m tests.live.cycles $(ARGS)
+	@$(BIN)/python -m tests.live.held
+	@$(BIN)/python -m tests.live.load
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types and the floors of the house
 	$(BIN)/ruff check .

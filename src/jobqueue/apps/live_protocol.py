@@ -12,7 +12,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 
 PING_S: Final = 4.0
-PONG_S: Final = 5.0
+PONG_S: Final = 4.0
 """A client that reads nothing does not answer pings: it is let go within the sum of both."""
 DRAIN_S_MAX: Final = 10.0
 GIVE_UP_S: Final = 1.0
