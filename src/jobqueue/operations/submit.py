@@ -150,7 +150,7 @@ class Submitter:
         """
         found = {} if job.request.key_hash is None else await self._intake.find_existing([job], [0])
         if (result := found.get(0)) is None:
-            raise QueueFull("the tenant has as many waiting jobs as it may have", retry_after_s=1.0)
+            raise self.room.full(job.tenant_id)
         if isinstance(result, Exception):
             raise result
         return result

@@ -244,8 +244,8 @@ async def count_by_status(db: Database, tenant_id: int) -> list[Record]:
     return await db.fetch(COUNT_BY_STATUS, tenant_id=tenant_id)
 
 
-async def count_waiting(db: Database, tenant_id: int) -> tuple[int, int | None]:
-    """Count a tenant's waiting jobs; answers also its own or its plan's limit of them."""
+async def count_waiting(db: Database, tenant_id: int) -> tuple[int, int, int | None]:
+    """Count a tenant's waiting jobs; answers also how many ever stopped waiting, and its own or its plan's limit."""
     row = await db.fetch_row(COUNT_WAITING, tenant_id=tenant_id)
     assert row is not None
-    return row["waiting"], row["max_queued"]
+    return row["waiting"], row["gone"], row["max_queued"]

@@ -88,7 +88,7 @@ async def test_what_failed_on_our_side_does_not_count(api: Api) -> None:
     await api.engine.raw.execute("ALTER TABLE jobqueue.queue RENAME TO hidden")
     assert (await api.client.get("/v1/queues")).status_code == 500
     await api.engine.raw.execute("ALTER TABLE jobqueue.hidden RENAME TO queue")
-    assert await left(api) == BURST - 1
+    assert await left(api) >= BURST - 1  # more on a machine so slow that a request was added meanwhile
 
 
 async def test_a_tenant_without_a_rate_is_told_none(api: Api) -> None:
