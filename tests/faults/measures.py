@@ -147,6 +147,7 @@ def figures(history: History) -> dict[str, Any]:
         "ended_after_lease_s": quantiles(_ended_after_lease_s(history)),
         "term_exit_s": quantiles([op.data["seconds"] for op in history.notes("term_ended")]),
         "released_leased_again_s": quantiles(_released_s(history)),
+        "started_within_5_s": _started_within(history, 5.0),
         "errors_after_heal": errors_after_heal(history),
         "info_rate": round(unknown / max(1, len(submits)), 4),
         "orphan_leased_again_s": quantiles(leased_again),
@@ -187,6 +188,19 @@ def _released_s(history: History) -> list[float]:
         if change.table == "ready" and change.op == "I" and change.by in WORKERS:
             found += _after(leased[change.job], change.at_ns)
     return found
+
+
+def _started_within(history: History, seconds: float) -> float:
+    """Which part of the acknowledged jobs started so soon after the acknowledgement."""
+    starts: dict[str, int] = {}
+    for op in history.notes("start"):
+        starts.setdefault(op.data["job"], op.at_ns)
+    acknowledged: dict[str, int] = {}
+    for call in history.calls("submit"):
+        if call.end is not None and call.kind == "ok":
+            acknowledged.setdefault(call.end.data["job"], call.end.at_ns)
+    soon = sum(job in starts and starts[job] - at_ns <= seconds * NS_PER_S for job, at_ns in acknowledged.items())
+    return round(soon / max(1, len(acknowledged)), 4)
 
 
 def errors_after_heal(history: History) -> int:

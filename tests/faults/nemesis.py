@@ -17,6 +17,7 @@ import psutil
 
 from jobqueue.apps.embedded import EmbeddedServer
 from tests.faults import truth
+from tests.faults.clocks import WallClock
 from tests.faults.deployment import Deployment, Slot
 from tests.faults.netns import Link
 from tests.faults.power import Disk
@@ -25,6 +26,7 @@ from tests.faults.proxy import CALM, Mood
 from tests.faults.record import Recorder
 
 POLL_S: Final = 0.1
+STEPS_S: Final = (-86_400, -3_600, -2, 0, 2, 3_600, 86_400)
 
 
 @dataclass
@@ -43,6 +45,8 @@ class Stage:
     disk: Disk | None = None
     links: Mapping[str, Link] = field(default_factory=dict)
     """By slot: its link to the host."""
+    clocks: tuple[WallClock, WallClock] | None = None
+    """The server's and the workers'."""
 
     def tell(self, what: str, target: str = "") -> None:
         """Write down a fault."""
@@ -233,6 +237,16 @@ def terminating_backends(least_s: float, most_s: float) -> Nemesis:
                     await connection.close(timeout=5)
 
     return terminate
+
+
+async def stepping_clocks(stage: Stage) -> None:
+    """Step the server's clock or the workers', to seconds, an hour, a day from the real time, every 20 s."""
+    assert stage.clocks is not None
+    while True:
+        await stage.pause(15, 25)
+        place, seconds = stage.chance.randrange(2), stage.chance.choice(STEPS_S)
+        stage.tell(f"clock_{('server', 'workers')[place]}", str(seconds))
+        stage.clocks[place].step_to(seconds)
 
 
 def cutting_link(place: int) -> Nemesis:

@@ -29,6 +29,8 @@ from jobqueue.operations.database import open_database
 from tests import postgres
 from tests.faults import nemesis, truth
 from tests.faults.cgroup import CGROUP, memory_group
+from tests.faults.clocks import WallClock
+from tests.faults.clocks import build as build_clocks
 from tests.faults.deployment import ROOT, Deployment
 from tests.faults.history import Params
 from tests.faults.load import Load, Shape
@@ -99,6 +101,7 @@ async def play(
     seconds: float | None = None,
     prepare: Prepare | None = None,
     disk: Disk | None = None,
+    clocks: tuple[WallClock, WallClock] | None = None,
 ) -> None:
     """Play on a migrated, empty database of a running server; leaves the files for the checker in the directory.
 
@@ -119,8 +122,10 @@ async def play(
         made = stack.enter_context(linked(scenario.workers)) if scenario.is_partitioned else []
         links = {f"worker-{number}": link for number, link in enumerate(made, start=1)}
         proxies = _deploy(stack, scenario, deployment, server, database, chance, links)
+        for slot in deployment.of("worker") if clocks is not None else ():
+            slot.settings.update(clocks[1].environment)
         lease_s = float(deployment.settings["JOBQUEUE_LEASE_SECONDS"])
-        stage = Stage(server, database, deployment, proxies, recorder, chance, lease_s, scenario.may_end_with, disk, links)
+        stage = Stage(server, database, deployment, proxies, recorder, chance, lease_s, scenario.may_end_with, disk, links, clocks)
         stack.callback(deployment.stop)
         deployment.start_all()
         await until_ready(deployment.urls)
@@ -235,6 +240,8 @@ async def heal(stage: Stage) -> None:
     (stage.deployment.directory / HEALED).touch()
     for proxy in stage.proxies.values():
         proxy.behave(CALM)
+    for clock in stage.clocks or ():
+        clock.step_to(0)
     for slot in stage.deployment.slots:
         stage.deployment.signal(slot, signal.SIGCONT)
     async with asyncio.timeout(HEAL_S_MAX):
@@ -307,11 +314,13 @@ async def play_on_own_server(
         disk = stack.enter_context(Disk.mounted(place, size=scenario.disk_bytes)) if scenario.disk_bytes else None
         options = {"max_connections": "300", **scenario.server_options}
         server = EmbeddedServer((place if disk is None else disk.path) / "postgres", options=options)
+        clocks = build_clocks(place) if scenario.steps_clock else None
         try:
-            await server.start()
+            with clocks[0].inherited() if clocks is not None else contextlib.nullcontext():
+                await server.start()
             await server.ensure_database("faults")
             await postgres.migrate(server.dsn("faults"))
-            await play(scenario, server, "faults", directory, seed=seed, seconds=seconds, prepare=prepare, disk=disk)
+            await play(scenario, server, "faults", directory, seed=seed, seconds=seconds, prepare=prepare, disk=disk, clocks=clocks)
             if disk is not None and not scenario.expected:
                 await verify(server, "faults", directory)
         finally:

@@ -19,6 +19,7 @@ import orjson
 
 from tests.faults.cgroup import NoControlGroups
 from tests.faults.check import FAILED, PASSED, UNKNOWN
+from tests.faults.clocks import NoShim
 from tests.faults.netns import NoNamespaces
 from tests.faults.play import Scenario, play_on_own_server
 from tests.faults.power import NoPowerToCut
@@ -30,7 +31,7 @@ async def run_one(name: str, scenario: Scenario, directory: Path, *, seed: int, 
     say(f"== {name}: {scenario.title}; seed {seed}, files in {directory}")
     try:
         report = await play_on_own_server(scenario, directory, seed=seed, seconds=seconds)
-    except (NoPowerToCut, NoNamespaces, NoControlGroups) as error:
+    except (NoPowerToCut, NoNamespaces, NoControlGroups, NoShim) as error:
         say(f"  skipped: {error}")
         return UNKNOWN
     say((directory / "report.txt").read_text())

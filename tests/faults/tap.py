@@ -72,7 +72,10 @@ class Tap:
         self._inner = inner
         self._recorder = recorder
         self._points = points
-        self._is_claiming = False
+
+    def __getattr__(self, name: str) -> Any:
+        """What is not recorded is the real one's."""
+        return getattr(self._inner, name)
 
     async def open(self) -> None:
         await self._inner.open()
