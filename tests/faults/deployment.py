@@ -59,10 +59,10 @@ def end_with_the_run() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def quiet_port(chance: random.Random) -> int:
-    """A free port below the range that clients' own ends get: a dead server's port then stays its own."""
+def quiet_port() -> int:
+    """A free port below the range that clients' own ends get: a dead server's port then stays its own. Not by the seed: runs may meet."""
     while True:
-        port = chance.randrange(*PORTS)
+        port = random.SystemRandom().randrange(*PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
@@ -106,9 +106,9 @@ class Deployment:
         self.slots: list[Slot] = []
         self.failed_starts = 0
 
-    def add(self, role: str, *, dsn: str, chance: random.Random, prefix: tuple[str, ...] = (), **settings: str) -> None:
+    def add(self, role: str, *, dsn: str, prefix: tuple[str, ...] = (), **settings: str) -> None:
         """Make one more slot of a role; nothing starts yet."""
-        arguments = ("--port", str(quiet_port(chance))) if role == "api" else ()
+        arguments = ("--port", str(quiet_port())) if role == "api" else ()
         name = f"{role}-{len(self.of(role)) + 1}"
         self.slots.append(Slot(role, name, arguments, {"JOBQUEUE_DATABASE_URL": dsn, **settings}, prefix))
 

@@ -121,7 +121,7 @@ async def play(
         deployment = Deployment(directory, recorder, scenario.settings)
         made = stack.enter_context(linked(scenario.workers)) if scenario.is_partitioned else []
         links = {f"worker-{number}": link for number, link in enumerate(made, start=1)}
-        proxies = _deploy(stack, scenario, deployment, server, database, chance, links)
+        proxies = _deploy(stack, scenario, deployment, server, database, links)
         for slot in deployment.of("worker") if clocks is not None else ():
             slot.settings.update(clocks[1].environment)
         lease_s = float(deployment.settings["JOBQUEUE_LEASE_SECONDS"])
@@ -176,7 +176,6 @@ def _deploy(
     deployment: Deployment,
     server: EmbeddedServer,
     database: str,
-    chance: random.Random,
     links: Mapping[str, Link],
 ) -> dict[str, RemoteProxy]:
     """Lay out the slots, each with a proxy of its own before the database."""
@@ -192,7 +191,7 @@ def _deploy(
             settings = dict(scenario.worker_settings) if role == "worker" else {}
             if role == "worker" and scenario.memory_bytes:
                 settings[CGROUP] = str(stack.enter_context(memory_group(scenario.memory_bytes)))
-            deployment.add(role, dsn=dsn, chance=chance, prefix=prefix, **settings)
+            deployment.add(role, dsn=dsn, prefix=prefix, **settings)
     return proxies
 
 

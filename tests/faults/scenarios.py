@@ -200,7 +200,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "T10": Scenario(
         "T10 workers stopped for two leases at named points, and resumed",
         (nemesis.wake_stopped,),
-        seconds=330,
+        seconds=250,
         workers=12,
         shape=Shape(per_s=8, long=0, seconds=0.5, cancel=0, threaded=0),
         tenant_caps=(0,),
