@@ -1389,7 +1389,8 @@ CREATE TABLE jobqueue.blocked (
     CONSTRAINT blocked_attempts CHECK (((attempt >= 0) AND (attempt < attempts_max) AND (crashes >= 0))),
     CONSTRAINT blocked_band CHECK (((priority = ((band)::integer & 3)) AND ((key_id IS NOT NULL) = (((band)::integer & 4) > 0)))),
     CONSTRAINT blocked_waits_for CHECK ((waits_for >= 1))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.5', vacuum_truncate=off);
 
 COMMENT ON TABLE jobqueue.blocked IS 'Jobs that wait for other jobs; waits_for counts those not done.';
 
@@ -1436,7 +1437,8 @@ CREATE TABLE jobqueue.ended (
     CONSTRAINT ended_attempts CHECK (((attempt >= 0) AND (attempt <= attempts_max) AND (crashes >= 0))),
     CONSTRAINT ended_band CHECK (((priority = ((band)::integer & 3)) AND ((key_id IS NOT NULL) = (((band)::integer & 4) > 0)))),
     CONSTRAINT ended_status CHECK ((status = ANY (ARRAY['dlq'::text, 'cancelled'::text, 'expired'::text])))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='10000');
 
 COMMENT ON TABLE jobqueue.ended IS 'Jobs that rest; the row a retry deletes, so of two retries one wins.';
 
@@ -1480,7 +1482,8 @@ CREATE TABLE jobqueue.idempotency (
     key_hash uuid NOT NULL,
     request_hash uuid NOT NULL,
     job_id uuid NOT NULL
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='10000');
 
 COMMENT ON TABLE jobqueue.idempotency IS 'Which job a key made. Swept 24 h after the job ended.';
 
@@ -1829,7 +1832,8 @@ CREATE TABLE jobqueue.queue_sample (
     arrived bigint NOT NULL,
     ended bigint NOT NULL,
     ran_s double precision NOT NULL
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.5', vacuum_truncate=off);
 
 COMMENT ON TABLE jobqueue.queue_sample IS 'What ever arrived at and left a queue, read now and then from tally: the difference of two samples is a rate. Swept after minutes.';
 

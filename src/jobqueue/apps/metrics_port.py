@@ -64,7 +64,7 @@ def machine_app(readiness: Callable[[], Awaitable[Readiness]], render: Callable[
 
 
 def _ready(found: Readiness, *, is_verbose: bool) -> Answer:
-    shown = {"checks": dict(found.checks), "warnings": dict(found.warnings)} if is_verbose else {}
+    shown = {"checks": dict(found.checks), "warnings": dict(found.warnings), "figures": dict(found.figures)} if is_verbose else {}
     if found.is_ready:
         return 200, JSON, orjson.dumps({"status": "ok", **shown})
     return 503, PROBLEM, _problem(503, "not_ready", **shown)

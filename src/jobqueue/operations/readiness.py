@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from jobqueue.aio.clock import Clock
 from jobqueue.domain.errors import JobQueueError
-from jobqueue.operations import server
+from jobqueue.operations import health, server
+from jobqueue.operations.health import DatabaseHealth
 from jobqueue.store.pool import Database
 
 REMEMBERED_S: Final = 1.0
 """Probes need no credential, so they may not cost a query each."""
+HEALTH_S: Final = 15.0
+"""How long the database's figures stand."""
 ASK_S_MAX: Final = 2.0
 OK: Final = "ok"
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What was looked at, each `ok` or what is wrong; warnings keep nobody away."""
+    """What was looked at, each `ok` or what is wrong; warnings keep nobody away. figures: of the database, HEALTH_S old at most."""
 
     checks: Mapping[str, str]
     warnings: Mapping[str, str]
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_ready(self) -> bool:
@@ -43,6 +47,8 @@ class ReadinessProbe:
         self._one_at_a_time = asyncio.Lock()
         self._seen: Readiness | None = None
         self._seen_at_s = float("-inf")
+        self._health: DatabaseHealth | None = None
+        self._health_at_s = float("-inf")
 
     async def ask(self) -> Readiness:
         """Answer how things are, at most REMEMBERED_S ago; draining at once."""
@@ -51,7 +57,7 @@ class ReadinessProbe:
                 self._seen = await self._look()
                 self._seen_at_s = self._clock.monotonic()
         process = "draining" if self._is_draining() else OK
-        return Readiness({"process": process, **self._seen.checks}, self._seen.warnings)
+        return Readiness({"process": process, **self._seen.checks}, self._seen.warnings, self._seen.figures)
 
     async def _look(self) -> Readiness:
         try:
@@ -65,4 +71,18 @@ class ReadinessProbe:
         warnings = (
             {} if facts.is_safe else {"durability": "the server runs with fsync or full_page_writes off: a crash loses accepted jobs"}
         )
-        return Readiness({"database": OK, "schema": OK}, warnings)
+        found = await self._look_closely()
+        if found is None:
+            return Readiness({"database": OK, "schema": OK}, warnings)
+        return Readiness({"database": OK, "schema": OK}, {**warnings, **found.warnings}, found.figures)
+
+    async def _look_closely(self) -> DatabaseHealth | None:
+        """Read the database's health, once in HEALTH_S; it decides nothing, so what it meets is let go."""
+        if self._clock.monotonic() - self._health_at_s > HEALTH_S:
+            self._health_at_s = self._clock.monotonic()
+            try:
+                async with asyncio.timeout(ASK_S_MAX):
+                    self._health = await health.read(self._db)
+            except (TimeoutError, JobQueueError):
+                self._health = None
+        return self._health

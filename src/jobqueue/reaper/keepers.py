@@ -6,13 +6,14 @@ from typing import Final
 
 from jobqueue.aio.clock import Clock
 from jobqueue.aio.periodic import OnFault, PeriodicService
-from jobqueue.operations import queues, upkeep, users, workers
+from jobqueue.operations import health, queues, upkeep, users, workers
 from jobqueue.operations.database import Database
 from jobqueue.operations.inbox import RECEIVED_MAX, Inbox
 from jobqueue.operations.upkeep import EXPIRED_MAX, FOLDED_MAX, PROMOTED_MAX, WALK_START
 from jobqueue.operations.wakeups import Waker
 from jobqueue.reaper.events import Emit, JobsExpired, PartitionDropped
 from jobqueue.reaper.leader import Leader
+from jobqueue.telemetry.events import DatabaseMeasured
 
 INBOX_S: Final = 0.1
 """A job is seen within 250 ms of its transaction's commit."""
@@ -21,6 +22,7 @@ EXPIRE_S: Final = 1.0
 KEYS_S: Final = 1.0
 FOLD_S: Final = 1.0
 SAMPLE_S: Final = 5.0
+HEALTH_S: Final = 15.0
 PARTITIONS_S: Final = 3600.0
 SWEEP_S: Final = 1.0
 WALK_S: Final = 3600.0
@@ -119,6 +121,24 @@ class QueueSampler(Keeper):
     async def keep(self) -> float | None:
         """Sample once."""
         await queues.sample(self._db)
+        return None
+
+
+class HealthKeeper(Keeper):
+    """Looks how the database is, for the metrics."""
+
+    def __init__(self, db: Database, leader: Leader, *, clock: Clock, on_fault: OnFault, emit: Emit) -> None:
+        super().__init__(db, leader, name="health_keeper", interval_s=HEALTH_S, clock=clock, on_fault=on_fault)
+        self._emit = emit
+
+    async def keep(self) -> float | None:
+        """Look once."""
+        found = await health.read(self._db)
+        self._emit(
+            DatabaseMeasured(
+                found.oldest_transaction_s, found.notify_queue_ratio, found.table_bytes, found.index_bytes, dict(found.dead_rows)
+            )
+        )
         return None
 
 

@@ -15,6 +15,7 @@ from jobqueue.operations.wakeups import Waker
 from jobqueue.reaper.events import Emit
 from jobqueue.reaper.keepers import (
     Expirer,
+    HealthKeeper,
     IdempotencySweeper,
     InboxReceiver,
     KeySweeper,
@@ -54,6 +55,7 @@ def build_services(
         KeySweeper(db, leader, clock=clock, on_fault=on_fault),
         TallyFolder(db, leader, clock=clock, on_fault=on_fault),
         QueueSampler(db, leader, clock=clock, on_fault=on_fault),
+        HealthKeeper(db, leader, clock=clock, on_fault=on_fault, emit=emit),
         PartitionKeeper(db, leader, kept_s=retention_s, clock=clock, on_fault=on_fault, emit=emit),
         IdempotencySweeper(db, leader, clock=clock, on_fault=on_fault),
     ]

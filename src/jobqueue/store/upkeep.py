@@ -70,3 +70,10 @@ async def clock_s(db: Database) -> float:
 async def notify(db: Database, payload: str) -> None:
     """Wake listeners; payload under 8,000 bytes."""
     await db.fetch(statement("wakeups/notify"), payload=payload)
+
+
+async def health(db: Database) -> Record:
+    """Read oldest_transaction_s, notify_queue_ratio, table_bytes, index_bytes and dead_rows (JSON, by table)."""
+    row = await db.fetch_row(statement("server/health"))
+    assert row is not None
+    return row

@@ -129,6 +129,18 @@ class RequestServed:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseMeasured:
+    """The database was looked at."""
+
+    name: ClassVar[str] = "database.measured"
+    oldest_transaction_s: float
+    notify_queue_ratio: float
+    table_bytes: int
+    index_bytes: int
+    dead_rows_by_table: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class QueuesMeasured:
     """The waiting jobs were counted: per tenant how many, per queue how long its oldest one has been ready."""
 

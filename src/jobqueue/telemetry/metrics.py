@@ -83,8 +83,19 @@ class Metrics:
         self._depth = Gauge("job_queue_depth", "Jobs that wait.", ["tenant_id"], registry=registry)
         self._age = Gauge("queue_oldest_ready_age_seconds", "Age of the oldest ready job.", ["queue"], registry=registry)
         self._workers = Gauge("workers", "Live workers.", ["state"], registry=registry)
+        self._define_database()
         self._feed_lag = Gauge("feed_lag_seconds", "How long the live feed's oldest untold event has been known.", registry=registry)
         self._streams = Gauge("live_streams", "Live streams open in this process.", registry=registry)
+
+    def _define_database(self) -> None:
+        registry = self.registry
+        self._oldest_transaction = Gauge(
+            "database_oldest_transaction_seconds", "Age of the oldest open transaction, for which vacuum waits.", registry=registry
+        )
+        self._notify_queue = Gauge("database_notify_queue_ratio", "How full NOTIFY's queue is; 1 fails commits.", registry=registry)
+        self._table_bytes = Gauge("database_table_bytes", "Size of our tables.", registry=registry)
+        self._index_bytes = Gauge("database_index_bytes", "Size of their indexes.", registry=registry)
+        self._dead_rows = Gauge("database_dead_rows", "Rows vacuum has not cleaned up.", ["table"], registry=registry)
 
     def subscribe_to(self, telemetry: Telemetry) -> None:
         """Count what the telemetry tells."""
@@ -96,6 +107,7 @@ class Metrics:
         telemetry.subscribe(events.StaleWritesRefused, self.count_stale)
         telemetry.subscribe(events.RequestServed, self.count_request)
         telemetry.subscribe(events.QueuesMeasured, self.set_queues)
+        telemetry.subscribe(events.DatabaseMeasured, self.set_database)
         telemetry.subscribe(events.WorkersMeasured, self.set_workers)
         telemetry.subscribe(events.FeedMeasured, self.set_feed)
         telemetry.subscribe(events.StreamsMeasured, self.set_streams)
@@ -132,6 +144,15 @@ class Metrics:
         """Add to api_requests_total and api_request_latency_seconds."""
         self._requests.labels(event.method, event.endpoint, str(event.status)).inc()
         self._latency.labels(event.method, event.endpoint).observe(event.duration_s)
+
+    def set_database(self, event: events.DatabaseMeasured) -> None:
+        """Set the database's gauges."""
+        self._oldest_transaction.set(event.oldest_transaction_s)
+        self._notify_queue.set(event.notify_queue_ratio)
+        self._table_bytes.set(event.table_bytes)
+        self._index_bytes.set(event.index_bytes)
+        for table, rows in event.dead_rows_by_table.items():
+            self._dead_rows.labels(table).set(rows)
 
     def set_queues(self, event: events.QueuesMeasured) -> None:
         """Set job_queue_depth and queue_oldest_ready_age_seconds; what is not named any more is 0."""

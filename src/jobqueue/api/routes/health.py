@@ -53,7 +53,9 @@ class HealthRoutes:
     async def ready(self, request: Request, verbose: Flag = None) -> Response:
         """Say whether the database answers, its schema is new enough, and the process is not draining."""
         found = await self._readiness()
-        shown = {"checks": dict(found.checks), "warnings": dict(found.warnings)} if verbose is not None else {}
+        shown = (
+            {"checks": dict(found.checks), "warnings": dict(found.warnings), "figures": dict(found.figures)} if verbose is not None else {}
+        )
         if found.is_ready:
             return json_response({"status": "ok", **shown})
         failed = ", ".join(name for name, check in found.checks.items() if check != "ok")
