@@ -24,7 +24,12 @@ CONTRACT = {
 }
 
 
-OURS: dict[str, set[str]] = {"feed_lag_seconds": set(), "live_streams": set()}
+OURS: dict[str, set[str]] = {
+    **{f"database_{figure}": set() for figure in ("oldest_transaction_seconds", "notify_queue_ratio", "table_bytes", "index_bytes")},
+    "database_dead_rows": {"table"},
+    "feed_lag_seconds": set(),
+    "live_streams": set(),
+}
 """Beyond the contract."""
 
 
@@ -38,6 +43,7 @@ def tell_everything(telemetry: Telemetry, tenant_id: str = "acme") -> None:
     telemetry.emit(events.RequestServed("GET", "/v1/jobs/{id}", 200, 0.01))
     telemetry.emit(events.QueuesMeasured({tenant_id: 7}, {"default": 1.5}))
     telemetry.emit(events.WorkersMeasured({"run": 2}))
+    telemetry.emit(events.DatabaseMeasured(1.0, 0.0, 2, 3, {"ready": 4}))
     telemetry.emit(events.FeedMeasured(0.25))
     telemetry.emit(events.StreamsMeasured(5))
 
