@@ -136,13 +136,16 @@ def figures(history: History) -> dict[str, Any]:
     leased_again, started_again = orphans(history)
     submits = history.calls("submit")
     answered = [(call.end.at_ns - call.invoke.data.get("due", call.invoke.at_ns)) / NS_PER_S for call in submits if call.end is not None]
-    claims = [(call.end.at_ns - call.invoke.at_ns) / NS_PER_S for call in history.calls("claim") if call.end is not None]
+    claims = [
+        (call.invoke.at_ns, (call.end.at_ns - call.invoke.at_ns) / NS_PER_S) for call in history.calls("claim") if call.end is not None
+    ]
     unknown = sum(call.kind == "info" for call in submits)
     return {
         "ran_s": round((history.ops[-1].at_ns - history.ops[0].at_ns) / NS_PER_S, 1),
         "jobs": len(history.rows),
         "submit_s_from_due": quantiles(answered),
-        "claim_s": quantiles(claims),
+        "claim_s": quantiles([second for _, second in claims]),
+        "claim_s_before_fault": quantiles([second for at_ns, second in claims if at_ns < _first_fault_ns(history)]),
         "call_s": quantiles(_calls_s(history)),
         "ended_after_lease_s": quantiles(_ended_after_lease_s(history)),
         "term_exit_s": quantiles([op.data["seconds"] for op in history.notes("term_ended")]),
@@ -188,6 +191,10 @@ def _released_s(history: History) -> list[float]:
         if change.table == "ready" and change.op == "I" and change.by in WORKERS:
             found += _after(leased[change.job], change.at_ns)
     return found
+
+
+def _first_fault_ns(history: History) -> int:
+    return min((op.at_ns for op in history.notes("nemesis")), default=history.ops[-1].at_ns)
 
 
 def _started_within(history: History, seconds: float) -> float:

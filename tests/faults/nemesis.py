@@ -239,6 +239,19 @@ def terminating_backends(least_s: float, most_s: float) -> Nemesis:
     return terminate
 
 
+async def holding_a_snapshot(stage: Stage) -> None:
+    """Keep a REPEATABLE READ transaction open, so that vacuum can clean nothing up that has died since."""
+    await stage.pause(15, 20)
+    connection = await truth.connect(stage.dsn)
+    try:
+        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM jobqueue.job")
+        stage.tell("snapshot_held")
+        await asyncio.get_running_loop().create_future()
+    finally:
+        stage.tell("snapshot_let_go")
+        connection.terminate()
+
+
 async def stepping_clocks(stage: Stage) -> None:
     """Step the server's clock or the workers', to seconds, an hour, a day from the real time, every 20 s."""
     assert stage.clocks is not None

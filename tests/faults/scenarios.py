@@ -98,6 +98,12 @@ def steady_through_steps(report: Report) -> list[str]:
     return unmet
 
 
+def quick_claims(report: Report) -> list[str]:
+    """Claims stay quick, or as quick as they were before the fault."""
+    found, before = report["figures"]["claim_s"]["p99"], report["figures"]["claim_s_before_fault"]["p99"]
+    return [f"p99 of a claim is {found} s, {before} s before the fault"] if found > max(0.1, 2 * before) else []
+
+
 def all_of(*judges: Any) -> Any:
     """Every figure of several judges."""
     return lambda report: [unmet for judge in judges for unmet in judge(report)]
@@ -214,6 +220,15 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
             *("stale_settle_sent", "settle_refused", "beat_lost"),
         ),
         passes=stale_all_refused,
+    ),
+    "T15": Scenario(
+        "T15 a transaction held open: nothing that dies is cleaned up",
+        (nemesis.holding_a_snapshot,),
+        seconds=300,
+        shape=Shape(per_s=100, seconds=0.05, long=0, threaded=0),
+        tenant_caps=(0, 40),
+        sometimes=("nemesis_snapshot_held",),
+        passes=quick_claims,
     ),
     "T16": Scenario(
         "T16 wall clocks stepped by seconds, an hour, a day; workers killed now and then",
