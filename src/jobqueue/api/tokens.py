@@ -9,6 +9,7 @@ tokens along.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +29,8 @@ KINDS: Final = ("key", "user")
 REMEMBERED_MAX: Final = 10_000
 TOKEN_CHARACTERS_MAX: Final = 2_048
 """Four times what one with every scope has; anything longer is not looked into."""
+COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")
+"""Three parts of base64url without padding, the last one a SHA-256."""
 UNREADABLE: Final = (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 """What becomes of a token that is not one: PyJWT lets errors of the parts it reads through."""
 
@@ -71,9 +74,9 @@ class TokenSigner:
 
     def read(self, token: str) -> Claims:
         """Read a token that one of the secrets signed and that has not expired. Raises Unauthenticated, the same for every reason."""
-        if len(token) > TOKEN_CHARACTERS_MAX:
+        if len(token) > TOKEN_CHARACTERS_MAX or COMPACT.fullmatch(token) is None:
             raise Unauthenticated(REFUSAL)
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        digest = hashlib.sha256(token.encode("ascii")).digest()
         claims = self._known.get(digest)
         if claims is None:
             claims = self._verify(token)
