@@ -86,6 +86,35 @@ async def test_no_forged_token_is_taken_on_any_route_and_all_are_refused_in_the_
     assert set(keys.asked + users.asked) <= signed, "only the subject of what we signed is ever looked up, or an API key that is none"
 
 
+async def knock(app: Any, *credentials: str) -> tuple[int, dict[str, Any]]:
+    """Ask for the live feed's socket; answers how that was refused."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"api"), *((b"authorization", b"Bearer " + credential.encode()) for credential in credentials)]
+    scope = {"type": "websocket", "path": "/ws/jobs", "raw_path": b"/ws/jobs", "query_string": b"", "headers": headers, "subprotocols": []}
+    extensions = {"websocket.http.response": {}}
+    await app({**scope, "http_version": "1.1", "scheme": "ws", "root_path": "", "extensions": extensions}, receive, send)
+    body = orjson.loads(sent[1]["body"])
+    body.pop("request_id")
+    return sent[0]["status"], body
+
+
+async def test_no_forged_token_opens_a_socket_and_all_are_refused_in_the_same_words() -> None:
+    app = make_app(keys=WatchedKey())
+    expected = (await call(app, "GET", "/auth/me", FORGED["twice"]))[1]
+    for what, token in FORGED.items():
+        assert await knock(app, token) == (401, expected), what
+    for credentials in ((), (craft(), craft())):
+        assert await knock(app, *credentials) == (401, expected)
+    assert (await knock(app, craft()))[0] == 503, "the good one is let in, where there is a server that can carry a socket"
+
+
 async def test_a_token_whose_key_is_gone_is_refused_in_the_same_words_on_every_route() -> None:
     keys = WatchedKey()
     keys.lives = False
