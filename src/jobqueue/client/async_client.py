@@ -20,6 +20,7 @@ from jobqueue.client.new_job import NewJob, make_key
 from jobqueue.client.retries import RetryPlan
 from jobqueue.client.transport import AsyncTransport
 from jobqueue.client.waiting import EndWait, check_succeeded
+from jobqueue.client.watching import Told, Watch, follow_async
 from jobqueue.domain.job_filter import BULK_MAX, PAGE_SIZE_MAX
 from jobqueue.protocol.access import Me
 from jobqueue.protocol.batches import JOBS_MAX, BatchResult, ImportResult
@@ -54,6 +55,7 @@ class AsyncClient:
         timeout: seconds one request may take. retry_for: seconds a call is tried again in all, 0 for never. transport: for tests.
         """
         self.url = url.rstrip("/")
+        self._api_key = api_key
         self._plan = RetryPlan(retry_for)
         self._transport = AsyncTransport(url, api_key=api_key, timeout_s=timeout, plan=self._plan, transport=transport)
         self._clock = SystemClock()
@@ -232,6 +234,37 @@ class AsyncClient:
             if not page.has_more:
                 return
             cursor = page.next_cursor
+
+    async def watch(
+        self,
+        *,
+        queue: Several = (),
+        job_type: Several = (),
+        job_id: Several = (),
+        after: str | None = None,
+        snapshot: bool = False,
+        latest: bool = False,
+    ) -> AsyncIterator[Told]:
+        """Follow what happens to jobs, as it happens: in order for each job, none missing, none twice, until the caller stops.
+
+        queue, job_type, job_id: one value or several, any of them. after: the `cursor` of the last message known; None: from now on.
+        snapshot: begin with the jobs as they are. latest: only the newest state of each job, for screens. A stream that breaks off comes
+        back by itself where it was. Raises Unauthenticated, ScopeMissing, InvalidFields, and Unreachable when the service stays away for
+        longer than `retry_for`.
+        """
+        watch = Watch(
+            self.url,
+            self._api_key,
+            queue=queue,
+            job_type=job_type,
+            job_id=job_id,
+            after=after,
+            snapshot=snapshot,
+            latest=latest,
+            retry_for_s=self._plan.for_s,
+        )
+        async for told in follow_async(watch, self._clock):
+            yield told
 
     async def stats(self) -> JobStats:
         """Count the tenant's kept jobs by status."""
