@@ -53,23 +53,28 @@ def _after(client: "Client", job: Any, seconds: float) -> Any:
 
 def follow(client: "Client", job_id: str, *, is_json: bool) -> None:
     """Print each event of a job's history as it comes, and its progress, until it ends. Raises RoleFailed unless it succeeded."""
-    seen = -1
-    progress = None
-    while True:
-        job = client.get(job_id)  # before its events: what is final has all of them
-        for event in client.events(job_id):
-            if event.seq > seen:
-                seen = event.seq
-                say(_line(event)) if is_json else show(event_line(event))
-        if job.status in FINAL:
-            break
-        told = (job.progress, job.progress_message)
-        if told != progress and job.progress is not None and not is_json:
-            show(f"              {job.progress:.0f}% {job.progress_message or ''}")
-        progress = told
-        job = client.get(job_id, wait=1)
+    job = client.get(job_id)  # before its events: what is final has all of them
+    seen = _tell_events(client, job_id, -1, is_json=is_json)
+    if job.status not in FINAL:
+        for told in client.watch(job_id=str(job_id), after=str(max(0, seen))):
+            if told.type == "job.progress" and not is_json:
+                show(f"              {told.job.progress:.0f}% {told.job.progress_message or ''}")
+            elif told.type != "job.progress":
+                seen = _tell_events(client, job_id, seen, is_json=is_json)
+                if hasattr(told, "job") and told.job.status in FINAL:
+                    break
+        job = client.get(job_id)
     if job.status != "succeeded":
         raise RoleFailed(f"job {job_id} is {job.status}" + (f": {says(job)}" if job.error else ""))
+
+
+def _tell_events(client: "Client", job_id: str, seen: int, *, is_json: bool) -> int:
+    """Print the events of a history behind one; answers the last one's seq."""
+    for event in client.events(job_id):
+        if event.seq > seen:
+            seen = event.seq
+            say(_line(event)) if is_json else show(event_line(event))
+    return seen
 
 
 def _line(event: Any) -> str:

@@ -45,7 +45,7 @@ def took_s(job: Any, *, now: datetime) -> float | None:
 
 def says(job: Any) -> str:
     """Say in a few words how it goes: its progress, or what went wrong."""
-    if job.error is not None:
+    if getattr(job, "error", None) is not None:
         text = f"{job.error.type}: {job.error.message}"
         return text if len(text) <= ERROR_CHARS_MAX else f"{text[: ERROR_CHARS_MAX - 1]}…"
     if job.status in ("leased", "running") and job.progress is not None:

@@ -11,7 +11,7 @@ from jobqueue.apps.refusals import RoleFailed, StartRefused
 from jobqueue.cli import filters
 from jobqueue.cli.connection import URL_DEFAULT, ApiKey, AsJson, Url, connected
 from jobqueue.cli.data import read_data
-from jobqueue.cli.feed import PollingFeed
+from jobqueue.cli.feed import changes
 from jobqueue.cli.filters import Correlation, Priorities, Priority, Queues, Since, Statuses, Tags, Types, Until
 from jobqueue.cli.following import follow, wait_for_end
 from jobqueue.cli.job_views import as_json, pretty, says, show_job, show_jobs
@@ -187,11 +187,11 @@ def watch(
         if job_id is not None:
             follow(client, _id(job_id), is_json=is_json)
             return
-        for change in PollingFeed(client, chosen).changes():
+        for told in changes(client, chosen):
             if is_json:
-                say(_compact(change.job))
+                say(_compact(told))
             else:
-                _show_change(change.at, change.job)
+                _show_change(getattr(told, "at", None) or datetime.now(UTC), told.job)
 
 
 def _show_change(at: datetime, job: Any) -> None:

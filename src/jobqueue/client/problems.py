@@ -56,6 +56,24 @@ class RequestRefused(InvalidRequest):
     code: ClassVar[str] = "refused"
 
 
+class RequestMalformed(InvalidRequest):
+    """The server could not read the request as HTTP/1.1: something between has changed it."""
+
+    code: ClassVar[str] = "request_malformed"
+
+
+class RequestTimedOut(Unavailable):
+    """The request did not arrive in time: the way is slow."""
+
+    code: ClassVar[str] = "request_timeout"
+
+
+class HeadTooLarge(InvalidRequest):
+    """The request's line and headers are too many or too long."""
+
+    code: ClassVar[str] = "head_too_large"
+
+
 class UnknownProblem(JobQueueError):
     """A problem of a newer server; `code` says which, `http_status` how it was answered."""
 
