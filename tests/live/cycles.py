@@ -47,6 +47,7 @@ class Follower:
     cursors: list[int] = field(default_factory=list)
     is_up: bool = False
     connects: int = 0
+    lagged: int = 0
     caught_up: int = 0
     """Connects that brought events at once which had happened while it was away."""
 
@@ -77,7 +78,10 @@ class Follower:
             known = len(self.cursors)
             async for said in socket:
                 message = json.loads(said)
-                assert message["type"].startswith("job."), message  # neither reset nor lagged
+                if message["type"] == "lagged":  # a starved machine: the client comes back
+                    self.lagged += 1
+                    return
+                assert message["type"].startswith("job."), message
                 if message["type"] != "job.progress":
                     self.cursors.append(int(message["cursor"]))
                 if self.connects > 1 and len(self.cursors) == known + 1:
@@ -178,6 +182,7 @@ async def run(*, cycles: int, sockets: int, seed: int, writers: int = 6, pause_s
         "transactions_held_open": work.late,
         "connects": sum(follower.connects for follower in followers),
         "connects_that_caught_up": caught_up,
+        "let_go_as_lagging": sum(follower.lagged for follower in followers),
         "all_back_s_max": round(max(back_s, default=0.0), 2),
         "wrong": wrong[:10],
     }
