@@ -135,3 +135,18 @@ def test_key_that_cannot_be_is_refused(database: str, command: Command, argument
     refused = command("keys", "create", *arguments, DATABASE_URL=database)
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (code, "", 1), refused
     assert fetch(database, "SELECT count(*) FROM jobqueue.api_key") == 0
+
+
+def test_user_is_disabled_and_let_in_again_by_any_spelling_of_the_address(database: str, command: Command) -> None:
+    fetch(
+        database,
+        "INSERT INTO jobqueue.app_user (tenant_id, email, password_hash, scopes) VALUES (1, 'ann@example.com', '$argon2id$x', '{}')"
+        " RETURNING user_id",
+    )
+    disabled = command("users", "disable", "Ann@Example.com", DATABASE_URL=database)
+    assert (disabled.returncode, disabled.stdout) == (0, "disabled Ann@Example.com\n"), disabled
+    assert fetch(database, "SELECT disabled_at IS NOT NULL FROM jobqueue.app_user")
+    assert command("users", "enable", "ann@example.com", DATABASE_URL=database).returncode == 0
+    assert not fetch(database, "SELECT disabled_at IS NOT NULL FROM jobqueue.app_user")
+    unknown = command("users", "disable", "bob@example.com", DATABASE_URL=database)
+    assert (unknown.returncode, unknown.stderr) == (1, "jobqueue: there is no user bob@example.com\n")
