@@ -45,6 +45,8 @@ BATCH_LOCK_TIMEOUT_MS: Final = 50
 APART_LOCK_TIMEOUT_MS: Final = 5
 """The same, for each of those; then its own request goes on by itself."""
 ALONE_LOCK_TIMEOUT_MS: Final = 1_000
+TABLE_LOCK_TIMEOUT_MS: Final = 4_000
+"""How long submits wait while a week is dropped."""
 ALONE_MAX: Final = 2
 """Requests that wait for a held key at once, each on a connection; more are told at once that a twin is under way."""
 MANY_MAX: Final = 1_000
@@ -64,6 +66,7 @@ class Submitter:
 
     def __init__(self, db: Database, names: NameBook, defaults: SubmitDefaults, *, clock: Clock, wake: Callable[[Lane], None]) -> None:
         """wake is told the lane of every job stored that is due, after its commit."""
+        self._db = db
         self._intake = Intake(db, names, defaults, wake=wake)
         self.inbox = Inbox(db, defaults, wake=wake)
         self.room = Room(db, max_queued=defaults.max_queued, clock=clock)
@@ -129,7 +132,7 @@ class Submitter:
             needed = len({job.request.key_hash for position, job in enumerate(jobs) if position not in found})
         await self.room.take(tenant_id, needed)
         try:
-            stored = await self._intake.store_together(jobs, lock_timeout_ms=ALONE_LOCK_TIMEOUT_MS, deadline_s=MANY_S_MAX)
+            stored = await self._store_whole(jobs, lock_timeout_ms=ALONE_LOCK_TIMEOUT_MS, deadline_s=MANY_S_MAX)
         except LockNotAvailable as error:
             raise SubmitInProgress(UNDER_WAY) from error
         except DataRefused as refusal:
@@ -168,9 +171,20 @@ class Submitter:
 
     async def _store(self, jobs: list[store.NewJob]) -> Sequence[Submitted | Exception]:
         try:
-            return await self._intake.store_together(jobs, lock_timeout_ms=BATCH_LOCK_TIMEOUT_MS, deadline_s=SUBMIT_S_MAX)
+            return await self._store_whole(jobs, lock_timeout_ms=BATCH_LOCK_TIMEOUT_MS, deadline_s=SUBMIT_S_MAX)
         except (LockNotAvailable, DataRefused):
             return [await self._store_alone(job, lock_timeout_ms=APART_LOCK_TIMEOUT_MS) for job in jobs]
+
+    async def _store_whole(
+        self, jobs: list[store.NewJob], *, lock_timeout_ms: int, deadline_s: float
+    ) -> Sequence[Submitted | IdempotencyKeyReused | DatabaseUnavailable]:
+        """Store together; while a week is being dropped, wait for that: no key is to blame. Raises LockNotAvailable, DataRefused."""
+        try:
+            return await self._intake.store_together(jobs, lock_timeout_ms=lock_timeout_ms, deadline_s=deadline_s)
+        except LockNotAvailable:
+            if not await store.is_locked(self._db):
+                raise
+        return await self._intake.store_together(jobs, lock_timeout_ms=TABLE_LOCK_TIMEOUT_MS, deadline_s=deadline_s)
 
     async def _store_alone(self, job: store.NewJob, *, lock_timeout_ms: int) -> Submitted | Exception:
         try:

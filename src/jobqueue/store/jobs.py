@@ -249,3 +249,8 @@ async def count_waiting(db: Database, tenant_id: int) -> tuple[int, int, int | N
     row = await db.fetch_row(COUNT_WAITING, tenant_id=tenant_id)
     assert row is not None
     return row["waiting"], row["gone"], row["max_queued"]
+
+
+async def is_locked(db: Database) -> bool:
+    """Say whether a whole table is locked, so that a lock that was not granted need not be one on a key."""
+    return bool(await db.fetch_value(statement("server/is_locked")))

@@ -254,6 +254,43 @@ async def test_week_whose_last_job_ended_lately_stays(engine: Engine, acme: Call
     assert await week_of(engine, job_id) not in await drop(engine, kept_s=5 * WEEK.total_seconds())
 
 
+async def test_week_is_dropped_while_jobs_go_in_and_out(engine: Engine, acme: Caller) -> None:
+    """The drop needs its week for itself for a moment, and the parents too; nobody who works meanwhile meets an error."""
+    await engine.succeeded(acme)
+    ago = "jobqueue.id_at(clock_timestamp() - interval '7 days')"
+    for table, columns in (
+        ("outcome", "tenant_id, state, attempt, finished_at"),
+        ("event", "tenant_id, type, attempt"),
+        ("job", "tenant_id, queue_id, type_id, priority, max_attempts, data"),
+    ):
+        values = columns.replace("finished_at", "finished_at - interval '7 days'")
+        copy = f"INSERT INTO jobqueue.{table} (job_id, {columns}) SELECT {ago}, {values} FROM jobqueue.{table} LIMIT 1"
+        await engine.raw.execute(copy)
+    await engine.raw.execute(
+        "INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)"
+        " SELECT tenant_id, queue_id, 'succeeded', 1, 1 FROM jobqueue.job LIMIT 1"
+    )
+    week = await engine.raw.fetchval(f"SELECT to_char(date_trunc('week', jobqueue.id_time({ago}) AT TIME ZONE 'UTC'), 'YYYYMMDD')")
+    assert await engine.raw.fetchval(f"SELECT count(*) FROM jobqueue.job_{week}") == 1
+    done = asyncio.Event()
+
+    async def work() -> int:
+        settled = 0
+        while not done.is_set():
+            await engine.submit_all(acme, [request() for _ in range(10)])
+            leases = await engine.claim(jobs_max=10)
+            settled += len(await engine.settle_all([(lease, outcome()) for lease in leases]))
+        return settled
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work()) for _ in range(3)]
+        while week in await weeks_of(engine):
+            await upkeep.drop_oldest_partition(engine.db, kept_s=60.0)
+        done.set()
+    assert sum(task.result() for task in tasks) > 0
+    await engine.check_counts()
+
+
 async def test_retry_before_the_drop_keeps_the_week(engine: Engine, acme: Caller) -> None:
     job_id = await engine.dlq(acme)
     await jobs.retry(engine.db, acme, job_id, is_reset=True)
