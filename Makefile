@@ -97,6 +97,10 @@ check: lint test ## Do what CI does
 bench: $(BENCH_STAMP) ## Run the benchmarks beside their peers
 	@exec $(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-work
+bench-work: $(DEV_STAMP) ## Measure 1,000 idle long polls at one API process, and workers over HTTP through it
+	@exec $(BIN)/python -m bench.work $(ARGS)
+
 .PHONY: lock
 lock: $(BIN)/python ## Write the lock files anew from pyproject.toml (LOCK_ARGS=--upgrade takes newer versions)
 	@$(BIN)/python -c 'import uv' 2>/dev/null || $(INSTALL) uv

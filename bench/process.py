@@ -30,6 +30,11 @@ class Running:
         self._process = process
         self._log = log
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
     def check(self) -> None:
         """Raise ProcessEnded if it has."""
         if (code := self._process.returncode) is not None:

@@ -8,11 +8,15 @@ from uuid import UUID, uuid4
 import httpx2
 import orjson
 import pytest
+from starlette.requests import ClientDisconnect, Request
 
+from jobqueue.api.connected import while_connected
+from jobqueue.operations.leases import Holder
 from jobqueue.protocol.jobs import Job
 from jobqueue.telemetry.events import JobsCompleted, JobsRetried, LeasesAcquired, StaleWritesRefused
-from tests.engine import any_id, request
+from tests.engine import any_id, request, until_somebody_waits
 from tests.integration.api.conftest import Api, make_key
+from tests.whole.roles import until
 
 WORKER = "worker-1"
 OFFER = {"queues": ["*"], "job_types": ["t"], "concurrency": 4, "version": "1.0"}
@@ -199,6 +203,43 @@ async def test_one_claim_serves_all_who_want_the_same_and_each_has_its_own(api: 
     results = await settle(api, *(outcome(lease) for answer in answers for lease in answer))
     assert {result["status"] for result in results} == {"settled"}
     assert await api.engine.raw.fetchval("SELECT count(DISTINCT worker_id) FROM jobqueue.outcome") == 5
+
+
+async def test_what_was_claimed_for_a_poll_that_left_meanwhile_goes_back_with_its_attempt(api: Api) -> None:
+    job_id = await api.engine.submit(api.caller, "t")
+    blocker = await api.engine.connect()
+    async with blocker.transaction():
+        await blocker.execute("SELECT FROM jobqueue.ready FOR UPDATE")  # the claim takes the row when this ends
+        polling = asyncio.create_task(
+            api.polls.poll((api.caller.tenant_id, None, frozenset(["t"])), Holder(1, uuid4(), 30.0), jobs_max=1, wait_s=20)
+        )
+        await until_somebody_waits(api.engine.raw, on=blocker.get_server_pid())
+        polling.cancel()
+        await asyncio.wait([polling])
+    blocker.terminate()
+
+    async def is_back() -> bool:
+        return await api.engine.history(api.caller, job_id) == ["submitted", "leased", "released", "queued"]
+
+    await until(is_back, within_s=10)
+    assert (await api.engine.row("ready", job_id))["attempt"] == 0
+
+
+async def test_a_poll_whose_answer_is_ready_when_its_client_leaves_gives_it_back(api: Api) -> None:
+    job_id = await api.engine.submit(api.caller, "t")
+    poll = api.polls.poll((api.caller.tenant_id, None, frozenset(["t"])), Holder(1, uuid4(), 30.0), jobs_max=1, wait_s=20)
+    left = Request({"type": "http"}, receive=gone_at_once)
+    with pytest.raises(ClientDisconnect):
+        await while_connected(left, poll, unwanted=lambda claimed: api.polls.give_back(api.caller.tenant_id, claimed))
+
+    async def is_queued() -> bool:
+        return await api.engine.row("ready", job_id) is not None
+
+    await until(is_queued, within_s=10)
+
+
+async def gone_at_once() -> dict[str, str]:
+    return {"type": "http.disconnect"}
 
 
 async def test_a_newer_request_of_the_same_claim_ends_the_older(api: Api) -> None:
