@@ -33,8 +33,9 @@ DETAILS: Final = {
 class ConnectionLimits:
     """Bounds of one connection. connections_max: at once in a process; one more is closed as it comes."""
 
-    arrival_s: float = 8.0
-    bytes_min: int = 4_096
+    arrival_s: float = 6.0
+    """So that all is over within 10 s on a machine that is busy, too."""
+    bytes_min: int = 3_072
     """In each arrival_s: 512 bytes a second, which Apache asks for too (mod_reqtimeout)."""
     head_bytes_max: int = 32 * 1024
     headers_max: int = 100
