@@ -23,6 +23,7 @@ import orjson
 from jobqueue.aio.clock import SystemClock
 from jobqueue.aio.supervise import spawn
 from jobqueue.apps import api
+from jobqueue.apps.database import submit_defaults
 from jobqueue.apps.embedded import EmbeddedServer
 from jobqueue.apps.http_server import bind
 from jobqueue.apps.migrate import migrate
@@ -34,6 +35,7 @@ from jobqueue.domain.lease import Beat, BeatStatus, Directive, Lease, Settled, S
 from jobqueue.domain.outcome import Failure, Outcome
 from jobqueue.operations import tenants, upkeep
 from jobqueue.operations.database import Database, open_database
+from jobqueue.operations.inbox import Inbox
 from jobqueue.telemetry.events import Telemetry
 from jobqueue.telemetry.metrics import Metrics
 from jobqueue.worker.backend import Backend
@@ -181,7 +183,8 @@ class Trial:
     async def _make_due(self, *, with_scheduled: bool) -> None:
         """Do what the reaper would have done by now, or by the end of time."""
         now = datetime.now(UTC) + FAR if with_scheduled else None
-        while await upkeep.promote(self._db, now=now):
+        inbox = Inbox(self._db, submit_defaults(self._settings), wake=lambda _lane: None)
+        while await inbox.receive() or await upkeep.promote(self._db, now=now):
             pass
         await upkeep.sweep_concurrency_keys(self._db)
 
