@@ -44,4 +44,4 @@ def steps_of(machine: type, weights: dict[str, int]) -> st.SearchStrategy[Step]:
     """Draw a step: first which act, by weight (1 where none is given), then its arguments."""
     acts = {name: st.fixed_dictionaries(function.given) for name, function in vars(machine).items() if hasattr(function, "given")}
     names = [name for name in acts for _ in range(weights.get(name, 1))]
-    return st.sampled_from(names).flatmap(lambda name: acts[name].map(lambda given: Step(name, given)))
+    return st.sampled_from(names).flatmap(lambda name: st.builds(Step, st.just(name), acts[name]))
