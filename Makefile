@@ -78,6 +78,10 @@ test-live: $(DEV_STAMP) ## Break live streams 50 times under 500 sockets, hold t
 test-slow-heads: $(DEV_STAMP) ## Send 2,000 heads a byte at a time beside normal requests: all closed within 10 s, p99 at most doubled, 90 s
 	@$(BIN)/python -m tests.faults.slow_heads $(ARGS)
 
+.PHONY: test-mutants
+test-mutants: $(DEV_STAMP) ## Take out each guard of docs/mutants.md in turn and see its check fail, some 3 minutes
+	@JOBQUEUE_TEST_MUTANTS=all $(BIN)/python -m pytest -n $(TEST_PROCESSES) tests/mutants $(ARGS)
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types and the floors of the house
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import asyncio
 
 from jobqueue.domain.errors import SubmitInProgress
+from jobqueue.domain.job import Submitted
 from jobqueue.operations import jobs
 from jobqueue.operations.jobs import Caller
 from tests.engine import Engine, digest, request, until_somebody_waits
@@ -14,6 +15,7 @@ async def test_submit_then_twin_waits_and_is_the_same_job(engine: Engine, acme: 
         number = (await submitter._intake.number(acme.tenant_id, [request(key="k")]))[0]
         stored = await jobs.store.submit(submitting.db, [number], default_max_attempts=3, lock_timeout_ms=1000, deadline_s=5.0)
         answer = await submitting.meet(lambda: submitter.submit(acme.tenant_id, request(key="k")), waits=True)
+    assert isinstance(answer, Submitted), answer
     assert (answer.job_id, answer.is_new) == (stored[0].job_id, False)
     await engine.check_counts()
 
