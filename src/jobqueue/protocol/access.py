@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, WithJsonSchema
 
 from jobqueue.domain.access import Scope
+from jobqueue.domain.job import TENANT_NAME
 from jobqueue.domain.person import PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN
 from jobqueue.protocol.wire import Answered, Asked, Moment
 
@@ -14,6 +15,10 @@ CREDENTIAL_CHARACTERS_MAX = 4096
 EMAIL_CHARACTERS_MAX = 320
 KEY_NAME_CHARACTERS_MAX = 100
 Credential = Annotated[str, StringConstraints(min_length=1, max_length=CREDENTIAL_CHARACTERS_MAX)]
+
+
+ScopeName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(map(str, Scope))})]
+"""What is none of them is refused with its place in the list, by operations."""
 
 
 class TokenRequest(Asked):
@@ -50,7 +55,9 @@ class Registration(Asked):
         max_length=PASSWORD_CHARACTERS_MAX,
         description="Any characters; none of those that everybody tries first.",
     )
-    tenant: str = Field(description="The name of the tenant to make: 1-63 of a-z, 0-9 and -.")
+    tenant: str = Field(
+        json_schema_extra={"pattern": f"^{TENANT_NAME.pattern}$"}, description="The name of the tenant to make: 1-63 of a-z, 0-9 and -."
+    )
 
 
 class Login(Asked):
@@ -64,7 +71,7 @@ class ApiKeyRequest(Asked):
     """An API key to be made."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=KEY_NAME_CHARACTERS_MAX)] = Field(description="What it is for.")
-    scopes: list[str] | None = Field(
+    scopes: list[ScopeName] | None = Field(
         default=None,
         min_length=1,
         max_length=len(Scope),

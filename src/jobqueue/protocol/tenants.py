@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field
 
+from jobqueue.domain.job import TENANT_NAME
 from jobqueue.protocol.wire import Answered, Asked, Whole
 
 PlanName = Literal["free", "pro", "business", "enterprise"]
@@ -52,7 +53,7 @@ class TenantsPage(Answered):
 class TenantRequest(Asked):
     """A tenant to be made."""
 
-    id: str = Field(description="Its name: 1-63 of a-z, 0-9 and -.")
+    id: str = Field(json_schema_extra={"pattern": f"^{TENANT_NAME.pattern}$"}, description="Its name: 1-63 of a-z, 0-9 and -.")
     plan: PlanName = "free"
     max_concurrent: Concurrency | None = Field(default=None, description=f"Jobs leased and running at once; 0: no limit; {NONE_IS_PLANS}.")
     max_queued: Queued | None = Field(default=None, description=f"Jobs that wait; 0: no limit; {NONE_IS_PLANS}.")
