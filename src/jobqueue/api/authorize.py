@@ -12,9 +12,11 @@ from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
 from fastapi import Depends
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from jobqueue.api.context import context_of
+from jobqueue.api.parameters import NO_IDS
 from jobqueue.api.tokens import TokenSigner
 from jobqueue.domain.access import REFUSAL, Principal, Scope
 from jobqueue.domain.errors import InvalidFields, RateLimited, ScopeMissing, Unauthenticated
@@ -128,6 +130,8 @@ def refuse_unknown_parameters(request: Request) -> None:
     query = request.scope["query_string"]
     if not query:
         return
+    if request.path_params.get("job_id") in NO_IDS:
+        raise HTTPException(405)  # a call of its own, and this is not its method
     declared = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
     try:
         given = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)

@@ -231,3 +231,10 @@ async def test_what_a_spreadsheet_writes_is_what_comes_back(api: Api) -> None:
     csv.writer(written).writerows(rows)
     assert totals(await run(api, written.getvalue().encode("utf-8-sig"), key_column="id")) == (200, 0, 0, 0)
     assert await stored(api) == [{"id": row[0], "text": row[1]} for row in rows[1:]]
+
+
+async def test_another_method_is_not_allowed_with_or_without_its_parameters(api: Api) -> None:
+    for path in (PATH, f"{PATH}?job_type=t", "/v1/jobs/batch"):
+        for method in ("GET", "PATCH", "DELETE"):
+            answer = await api.client.request(method, path)
+            assert (answer.status_code, answer.headers["allow"]) == (405, "POST"), (method, path)
