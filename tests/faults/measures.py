@@ -31,15 +31,25 @@ def counters(history: History) -> dict[str, int]:
     found["beat_lost"] = sum(answer.status == "lost" for answer in beats)
     found["beat_unknown"] = sum(call.kind == "info" for call in history.calls("beat"))
     found["claim_unknown"] = sum(call.kind == "info" for call in history.calls("claim"))
-    for op in history.ops:
-        if op.verb == "stale" and op.kind == "ok":
-            for what in ("beat", "progress", "settle"):
-                found[f"stale_{what}_sent"] += 1
-                found[f"stale_{what}_refused"] += op.data[what] in ("lost", "lease_lost")
+    found.update(_stale_counters(history))
     found["started"] = len(history.notes("start"))
     found["overlap_outside_lease"] = overlaps_outside_lease(history)
     found["snapshots"] = len(history.notes("snapshot"))
     return dict(found)
+
+
+def _stale_counters(history: History) -> Counter[str]:
+    """What was sent on purpose under a token that the reaper had taken away; one whose own settle had landed before is not stale."""
+    found: Counter[str] = Counter()
+    taken = {
+        (change.job, change.token) for change in history.changes if change.table == "lease" and change.op == "D" and change.by == REAPER
+    }
+    for call in history.calls("stale"):
+        if call.end is not None and (call.invoke.data["job"], call.invoke.data["token"]) in taken:
+            for what in ("beat", "progress", "settle"):
+                found[f"stale_{what}_sent"] += 1
+                found[f"stale_{what}_refused"] += call.end.data[what] in ("lost", "lease_lost")
+    return found
 
 
 def _submit_counters(history: History) -> Counter[str]:

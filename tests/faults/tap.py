@@ -8,6 +8,7 @@ settle under the token it held, as one would that does not fence itself.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -139,6 +140,7 @@ class Tap:
                 progress = await self.heartbeat([Beat(held.job_id, held.token, 1.0, 99.0, "stale")])
                 settle = await self._settle([Settlement(held.job_id, held.token, held.standing, outcome, held.key_id)])
             except JobQueueError:  # its connections may have gone while it slept
+                await asyncio.sleep(0.25)
                 continue
             self._recorder.end(number, "ok", "stale", beat=beat[0].value, progress=progress[0].value, settle=settle[0].status.value)
             return
