@@ -325,7 +325,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
             disturbing(3, 5, for_s=(1, 4)),
         ),
         seconds=40,
-        shape=Shape(per_s=30, long=0.01, long_s=8.0, seconds=0.2),
+        shape=Shape(per_s=20, long=0.03, long_s=6.0, seconds=0.2),
         sometimes=(
             *("nemesis_kill_worker", "nemesis_stop_worker", "nemesis_kill_api", "nemesis_kill_reaper", "nemesis_pg_stop"),
             *("nemesis_terminate_backends", "nemesis_net_heal", "recovered_started", "answer_200", "answer_422"),

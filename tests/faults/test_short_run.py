@@ -10,7 +10,7 @@ from tests.faults.play import play_on_own_server
 from tests.faults.scenarios import SCENARIOS
 
 SEED = 3
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 async def test_nothing_is_lost_and_nothing_runs_twice_at_once_while_everything_breaks(tmp_path: Path) -> None:
