@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import random
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -26,7 +27,7 @@ import orjson
 import uvloop
 
 from bench.contender import NOOP, TENANTS, Command
-from bench.http_client import HttpClient
+from bench.http_client import HttpClient, Refused
 from bench.measure import percentile
 from bench.ours import COMMAND, ENVIRONMENT, HOST, InProcess, Jobqueue, _make_keys, _until_ready
 from bench.process import Running, running
@@ -40,7 +41,7 @@ SDK_WORKERS: Final = 2
 SUBMITTERS: Final = 4
 WARM_UP: Final = 50
 LOAD_BATCH: Final = 1_000
-WAIT_S: Final = 30
+WAIT_S: Final = (20.0, 30.0)
 OPENED_AT_ONCE: Final = 50
 SETTLE_DOWN_S: Final = 2.0
 
@@ -136,12 +137,18 @@ class Polls:
         self._deployment = deployment
         self.came_at: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self.settled = asyncio.Event()
+        self.refused = 0
 
     async def poll_on(self, number: int) -> None:
         """Poll until cancelled."""
         client = await self._deployment.client()
         while True:
-            leases = await claim(client, f"poll-{number}", job_type=POLLED, jobs_max=10, wait_s=WAIT_S)
+            try:
+                leases = await claim(client, f"poll-{number}", job_type=POLLED, jobs_max=10, wait_s=random.uniform(*WAIT_S))
+            except Refused:  # 503: come back
+                self.refused += 1
+                await asyncio.sleep(1)
+                continue
             if leases:
                 self.came_at.set_result(time.perf_counter())
                 await settle(client, leases)
@@ -173,6 +180,7 @@ async def measure_polls(server: Server, jobqueue: Jobqueue, arguments: argparse.
                 task.cancel()
         return {
             "polls": arguments.polls,
+            "polls_refused": polls.refused,
             "api_memory_mib_before": memory_before,
             "api_memory_mib": memory,
             "api_memory_mib_after": deployment.memory_mib(),

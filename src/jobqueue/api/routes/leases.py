@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter
@@ -30,6 +31,9 @@ from jobqueue.operations.work import Grant, Told
 from jobqueue.protocol import wire
 from jobqueue.protocol import work as shapes
 from jobqueue.telemetry.events import JobsCompleted, JobsRetried, LeasesAcquired, StaleWritesRefused, Telemetry
+
+ADMITTED_MAX: Final = 3
+"""Polls that begin at once use so many connections; a thousand that begin together must not keep submits from theirs."""
 
 
 def build(services: ApiServices) -> APIRouter:
@@ -63,6 +67,7 @@ class LeaseRoutes:
         self._wake = services.wake
         self._clock = services.clock
         self._telemetry = services.telemetry
+        self._admission = asyncio.Semaphore(ADMITTED_MAX)
 
     async def claim(self, request: Request, caller: Worker) -> Response:
         """Lease due jobs of the worker's types, at once or within `wait_seconds`.
@@ -74,11 +79,12 @@ class LeaseRoutes:
         begun_s = self._clock.boottime()
         tenant = caller_of(caller)
         offer = workers.WorkerOffer(asked.queues, asked.job_types, max(1, asked.max_jobs))
-        worker_id, directive = await workers.appear(self._db, tenant, asked.worker_id, offer)
         grants: list[Grant] = []
         waited_s = 0.0
-        if asked.claim_id is not None:
-            grants = await self._held(caller, worker_id, asked.claim_id, asked.max_jobs)
+        async with self._admission:
+            worker_id, directive = await workers.appear(self._db, tenant, asked.worker_id, offer)
+            if asked.claim_id is not None:
+                grants = await self._held(caller, worker_id, asked.claim_id, asked.max_jobs)
         if not grants and asked.max_jobs and directive is not Directive.RUN:
             await while_connected(request, self._clock.sleep(asked.wait_seconds), unwanted=lambda _: None)
         elif not grants and asked.max_jobs:
