@@ -10,7 +10,7 @@ from jobqueue.cli.looks import ago, duration, plain, screen, show, status_text, 
 NARROW: Final = 110
 """Columns of a terminal below which a list leaves out what matters least."""
 
-ERROR_CHARS_MAX: Final = 60
+ERROR_CHARS_MAX: Final = 200
 
 
 def show_jobs(jobs: Sequence[Any]) -> None:
@@ -19,7 +19,7 @@ def show_jobs(jobs: Sequence[Any]) -> None:
         show("no jobs")
         return
     is_wide = screen().width >= NARROW
-    columns = ["id", "status", "type", "queue", "attempt", "submitted", *(["priority", "took", "says"] if is_wide else [])]
+    columns = ["id", "status", "type", "queue", "attempt", "submitted", *(["took", "says"] if is_wide else [])]
     now = datetime.now(UTC)
     show(table(columns, (_row(job, now=now, is_wide=is_wide) for job in jobs), right=("took",)))
 
@@ -33,7 +33,7 @@ def _row(job: Any, *, now: datetime, is_wide: bool) -> list[Any]:
         f"{job.attempt}/{job.max_attempts}",
         ago(job.created_at, now=now),
     ]
-    return [*cells, job.priority, duration(took_s(job, now=now)), says(job)] if is_wide else cells
+    return [*cells, duration(took_s(job, now=now)), says(job)] if is_wide else cells
 
 
 def took_s(job: Any, *, now: datetime) -> float | None:

@@ -28,7 +28,10 @@ PIPE_WIDTH: Final = 10_000
 
 UNITS: Final = ((86_400 * 2, 86_400, "d"), (3600 * 2, 3600, "h"), (120, 60, "m"))
 NONE: Final = "-"
-ID_CHARS: Final = 36
+SAYS: Final = "says"
+SAYS_CHARS_MIN: Final = 12
+GAP: Final = 3
+"""Between two columns, the box's line included."""
 
 
 @cache
@@ -80,19 +83,24 @@ def rate(per_second: float) -> str:
     return f"{per_second:,.0f}/s" if per_second >= 100 else f"{per_second:.1f}/s"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = (), title: str | None = None) -> "Table":
-    """Make a table; the columns named in right are figures. The first column is never cut: it is what the next command needs."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = (), width: int | None = None) -> "Table":
+    """Make a table; the columns named in right are figures. width: what it may take, else the terminal's.
+
+    Texts of the column SAYS are cut to what the others leave: rich would cut all of them alike, ids and figures too.
+    """
     from rich import box
     from rich.table import Table
 
-    made = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=title, title_justify="left", title_style="bold", header_style="bold"
-    )
-    for place, column in enumerate(columns):
+    cells = [[plain(cell) if cell is None or isinstance(cell, str | int | float) else cell for cell in row] for row in rows]
+    others = [(place, column) for place, column in enumerate(columns) if column != SAYS]
+    taken = sum(max(len(column), *(row[place].cell_len for row in cells), 0) + GAP for place, column in others)
+    left = max(SAYS_CHARS_MIN, (screen().width if width is None else width) - taken)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
         justify: Literal["left", "right"] = "right" if column in right else "left"
-        made.add_column(column, justify=justify, no_wrap=True, min_width=ID_CHARS if place == 0 and column == "id" else None)
-    for row in rows:
-        made.add_row(*(plain(cell) if cell is None or isinstance(cell, str | int | float) else cell for cell in row))
+        made.add_column(column, justify=justify, no_wrap=True, max_width=left if column == SAYS else None)
+    for row in cells:
+        made.add_row(*row)
     return made
 
 

@@ -22,6 +22,9 @@ ROWS_BESIDE: Final = 15
 
 ROWS_MIN: Final = 3
 WIDTH_MAX: Final = 160
+SAYS_CHARS_MAX: Final = 200
+FRAME: Final = 4
+"""What a panel takes of a line: its sides and a blank beside each."""
 
 
 def draw(reading: Reading, *, url: str, width: int, height: int) -> RenderableType:
@@ -40,7 +43,7 @@ def draw(reading: Reading, *, url: str, width: int, height: int) -> RenderableTy
         shown = max(ROWS_MIN, rows // 4)
         parts.append(_titled("workers", _workers(workers[:shown]), len(workers) - shown, width))
     if reading.failing:
-        parts.append(_titled("failing", _failing(reading.failing[: max(ROWS_MIN, rows // 4)]), 0, width))
+        parts.append(_titled("failing", _failing(reading.failing[: max(ROWS_MIN, rows // 4)], width - FRAME), 0, width))
     return Group(*parts)
 
 
@@ -131,13 +134,13 @@ def _short(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" +{len(names) - 3}" if len(names) > 3 else "")
 
 
-def _failing(failing: Sequence[Failing]) -> RenderableType:
+def _failing(failing: Sequence[Failing], width: int) -> RenderableType:
     columns = ["type", "error", "buried", "will retry", "last", "says"]
     rows = []
     for each in failing:
         buried = Text(count(each.buried), "red" if each.buried else "")
         rows.append([each.job_type, each.error, buried, count(each.waiting), ago(each.last_at), _line(each.example)])
-    return table(columns, rows, right=("buried", "will retry"))
+    return table(columns, rows, right=("buried", "will retry"), width=width)
 
 
 def _line(text: str) -> str:
