@@ -23,8 +23,8 @@ from typing import Final
 from tests.faults.record import DIRECTORY, NAME, Recorder
 
 ROOT: Final = Path(__file__).parents[2]
-START_GRACE_S: Final = 60.0
-"""Until a process is this old its end with 1 is a failed start, not a death: the database was away. A worker says when it is up."""
+START_GRACE_S: Final = 180.0
+"""Until a reaper is this old its end with 1 is a failed start, not a death: the database was away. The others show when they are up."""
 STOP_S_MAX: Final = 20.0
 RESTART_S: Final = (0.0, 2.0)
 """How long after its end a process is started again."""
@@ -80,6 +80,7 @@ class Slot:
     process: subprocess.Popen[bytes] | None = None
     generation: int = 0
     born_at: float = 0.0
+    has_answered: bool = False
     is_expected_to_end: bool = False
     starts_at: float | None = None
 
@@ -145,6 +146,7 @@ class Deployment:
                 preexec_fn=end_with_the_run,
             )
         slot.born_at = time.monotonic()
+        slot.has_answered = False
         slot.is_expected_to_end = False
         slot.starts_at = None
 
@@ -195,7 +197,15 @@ class Deployment:
         if slot.role == "worker":
             records = self.directory / f"{slot.target}.jsonl"
             return records.exists() and records.stat().st_size > 0
+        if slot.role == "api":
+            return slot.has_answered
         return time.monotonic() - slot.born_at >= START_GRACE_S
+
+    def answered(self, url: str) -> None:
+        """The API at this address has answered."""
+        for slot in self.of("api"):
+            if url.endswith(f":{slot.arguments[1]}"):
+                slot.has_answered = True
 
     def stop(self) -> None:
         """End all, gently first."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,8 +48,17 @@ class Shape:
 class Load:
     """The clients of all tenants."""
 
-    def __init__(self, urls: list[str], keys: dict[int, str], shape: Shape, recorder: Recorder, chance: random.Random) -> None:
-        """keys: API key by tenant; the first tenant gets most of the jobs."""
+    def __init__(
+        self,
+        urls: list[str],
+        keys: dict[int, str],
+        shape: Shape,
+        recorder: Recorder,
+        chance: random.Random,
+        answered: Callable[[str], None],
+    ) -> None:
+        """keys: API key by tenant; the first tenant gets most of the jobs. answered is told each address that has answered."""
+        self._answered = answered
         self._urls = urls
         self._keys = keys
         self._shape = shape
@@ -137,12 +147,14 @@ class Load:
         """Send once; the job's id, "" for a refusal that stands, None for what is to be tried again."""
         said = {"tenant": tenant, "key": key, "body": variant, "due": due_ns}
         number = self._recorder.invoke("submit", **said)
+        url = self._chance.choice(self._urls)
         try:
-            answer = await self._client.post(f"{self._chance.choice(self._urls)}/v1/jobs", json=content, headers=self._headers(tenant, key))
+            answer = await self._client.post(f"{url}/v1/jobs", json=content, headers=self._headers(tenant, key))
         except httpx2.HTTPError as error:
             kind = "fail" if isinstance(error, httpx2.ConnectError) else "info"
             self._recorder.end(number, kind, "submit", err=type(error).__name__)
             return None
+        self._answered(url)
         code = answer.status_code
         if code in (200, 201):
             self._recorder.end(number, "ok", "submit", code=code, job=answer.json()["id"])

@@ -163,19 +163,30 @@ def _stopped(stage: Stage) -> list[int]:
 def restarting_postgres(least_s: float, most_s: float, *, down_leases: tuple[float, float]) -> Nemesis:
     """`pg_ctl stop -m immediate`, stay away for a while, start."""
 
+    async def once(stage: Stage) -> None:
+        stage.tell("pg_stop")
+        await stage.server.stop_immediately()
+        await stage.pause(down_leases[0] * stage.lease_s, down_leases[1] * stage.lease_s)
+        await stage.server.start()
+        stage.tell("pg_start")
+
     async def restart(stage: Stage) -> None:
         while True:
             await stage.pause(least_s, most_s)
-            stage.tell("pg_stop")
-            try:
-                await stage.server.stop_immediately()
-                await stage.pause(down_leases[0] * stage.lease_s, down_leases[1] * stage.lease_s)
-            finally:
-                if not stage.server.is_running:
-                    await stage.server.start()
-                stage.tell("pg_start")
+            await whole(once(stage))
 
     return restart
+
+
+async def whole(work: Coroutine[Any, Any, None]) -> None:
+    """Do all of it, also when the faults end in the middle of it: a server half stopped is nobody's."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            raise
 
 
 def killing_a_backend(least_s: float, most_s: float) -> Nemesis:
@@ -200,11 +211,14 @@ def killing_the_postmaster(least_s: float, most_s: float) -> Nemesis:
         while True:
             await stage.pause(least_s, most_s)
             if stage.server.is_running:
-                stage.tell("kill_postmaster")
-                os.kill(stage.server.pid, signal.SIGKILL)
-                while stage.server.is_running:
-                    await asyncio.sleep(POLL_S)
-                await stage.server.start()
+                await whole(once(stage))
+
+    async def once(stage: Stage) -> None:
+        stage.tell("kill_postmaster")
+        os.kill(stage.server.pid, signal.SIGKILL)
+        while stage.server.is_running:
+            await asyncio.sleep(POLL_S)
+        await stage.server.start()
 
     return kill
 
@@ -317,19 +331,20 @@ def disturbing(
 
 
 async def cutting_power(stage: Stage) -> None:
-    """Cut the power under the server, end it, bring both back."""
-    assert stage.disk is not None
+    """Cut the power under the server, end it, bring both back, again and again."""
     while True:
         await stage.pause(4, 7)
-        stage.tell("power_cut")
-        stage.disk.cut()
-        try:
-            await stage.server.stop_immediately()
-        finally:  # not left without a disk when the faults end just now
-            await stage.server.stop_immediately()
-            stage.disk.restore()
-            await stage.server.start()
-            stage.tell("power_back")
+        await whole(_cut_power(stage))
+
+
+async def _cut_power(stage: Stage) -> None:
+    assert stage.disk is not None
+    stage.tell("power_cut")
+    stage.disk.cut()
+    await stage.server.stop_immediately()
+    await asyncio.to_thread(stage.disk.restore)
+    await stage.server.start()
+    stage.tell("power_back")
 
 
 async def filling_disk(stage: Stage) -> None:

@@ -129,7 +129,7 @@ async def play(
         stack.callback(deployment.stop)
         deployment.start_all()
         await until_ready(deployment.urls)
-        load = Load(deployment.urls, keys, scenario.shape, recorder, chance)
+        load = Load(deployment.urls, keys, scenario.shape, recorder, chance, deployment.answered)
         await _phases(scenario, stage, load, scenario.seconds if seconds is None else seconds)
         is_drained = await drain(stage)
     await truth.dump(dsn, directory)

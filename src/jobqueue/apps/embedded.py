@@ -44,6 +44,7 @@ STOP_S_MAX: Final = 10.0
 POLL_S: Final = 0.02
 LOG_BYTES_MAX: Final = 10 * 1024 * 1024  # a longer log is begun anew at start
 DATABASE_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+LAST_LINES: Final = 30
 TRANSIENT_START_FAULTS: Final = ("pre-existing shared memory block", "could not bind", "could not create any TCP/IP sockets")
 OPTIONS: Final[Mapping[str, str]] = {
     "shared_buffers": "128MB",
@@ -244,9 +245,9 @@ class EmbeddedServer:
         """Start the postmaster; a start that fails for a passing reason is tried again until START_S_MAX."""
         deadline = self._clock.monotonic() + START_S_MAX
         while not await self._launch(deadline):
-            words = self._last_words()
-            if self._clock.monotonic() >= deadline or not any(fault in words for fault in TRANSIENT_START_FAULTS):
-                raise EmbeddedServerFailed(f"postgres did not start: {words}")
+            said = " ".join(_read_lines(self.log_file)[-LAST_LINES:])  # what a killed server leaves behind may talk in between
+            if self._clock.monotonic() >= deadline or not any(fault in said for fault in TRANSIENT_START_FAULTS):
+                raise EmbeddedServerFailed(f"postgres did not start: {self._last_words()}")
             await self._clock.sleep(POLL_S * 10)
 
     async def _launch(self, deadline: float) -> bool:
