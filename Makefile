@@ -82,6 +82,10 @@ test-slow-heads: $(DEV_STAMP) ## Send 2,000 heads a byte at a time beside normal
 test-mutants: $(DEV_STAMP) ## Take out each guard of docs/mutants.md in turn and see its check fail, some 3 minutes
 	@JOBQUEUE_TEST_MUTANTS=all $(BIN)/python -m pytest -n $(TEST_PROCESSES) tests/mutants $(ARGS)
 
+.PHONY: test-workers
+test-workers: $(DEV_STAMP) ## Stop and resume a worker over HTTP 200 times; signal and block workers over HTTP and on the database
+	@$(BIN)/python -m tests.faults.http_workers $(ARGS)
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types and the floors of the house
 	$(BIN)/ruff check .

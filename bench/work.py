@@ -272,8 +272,19 @@ PARTS: Final = {"polls": measure_polls, "bare": measure_bare, "sdk": measure_sdk
 
 async def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Take the parts asked for."""
+    figures = {}
     async with serving() as server:
-        return {part: await PARTS[part](server, Jobqueue(), arguments) for part in arguments.parts.split(",")}
+        for part in arguments.parts.split(","):
+            figures[part] = await PARTS[part](server, Jobqueue(), arguments)
+            show(part, figures[part])
+    return figures
+
+
+def show(part: str, found: dict[str, float]) -> None:
+    """Print a part's figures, as soon as they are there."""
+    print(part)
+    for name, figure in found.items():
+        print(f"  {name:32} {figure:12,.2f}", flush=True)
 
 
 def main() -> None:
@@ -287,10 +298,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     figures = uvloop.run(run(arguments))
-    for part, found in figures.items():
-        print(part)
-        for name, figure in found.items():
-            print(f"  {name:32} {figure:12,.2f}")
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
 
