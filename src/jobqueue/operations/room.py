@@ -7,6 +7,9 @@ room, from the pace at which the tenant's jobs stopped waiting.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,6 +52,8 @@ class Room:
         self._clock = clock
         self._waiting: dict[int, WaitingCount] = {}
         self._counting: dict[int, asyncio.Future[None]] = {}
+        self._under_way: Counter[int] = Counter()
+        self._taken: Counter[int] = Counter()
         self._drains: dict[int, DrainRate] = {}
 
     async def is_ample(self, tenant_id: int) -> bool:
@@ -61,6 +66,7 @@ class Room:
         if count.room < jobs:
             raise self.full(tenant_id, jobs)
         count.room -= jobs
+        self._taken[tenant_id] += jobs
 
     def full(self, tenant_id: int, jobs: int = 1) -> QueueFull:
         """Make the refusal of so many jobs, with the time after which there should be room for them."""
@@ -74,6 +80,15 @@ class Room:
         if (count := self._waiting.get(tenant_id)) is not None:
             count.room += jobs
 
+    @contextmanager
+    def under_way(self, tenant_id: int, jobs: int) -> Iterator[None]:
+        """Keep many taken jobs in mind while they are being stored: a count in between does not see them yet."""
+        self._under_way[tenant_id] += jobs
+        try:
+            yield
+        finally:
+            self._under_way[tenant_id] -= jobs
+
     async def _known(self, tenant_id: int) -> WaitingCount:
         now_s = self._clock.monotonic()
         while (count := self._waiting.get(tenant_id)) is None:
@@ -86,12 +101,14 @@ class Room:
 
     async def _count(self, tenant_id: int) -> WaitingCount:
         now_s = self._clock.monotonic()
+        # what commits or is taken while the database counts may count twice, never not at all
+        under_way, taken = self._under_way[tenant_id], self._taken[tenant_id]
         waiting, gone, own = await store.count_waiting(self._db, tenant_id)
         limit = effective_limit(own, self._max_queued)
         room = room_for_waiting(waiting=waiting, limit=limit)
         if limit is not None and room < max(1.0, limit * DRAIN_WATCHED):
             self._drains.setdefault(tenant_id, DrainRate()).look(gone, now_s=now_s)
-        return WaitingCount(room, now_s)
+        return WaitingCount(room - under_way - (self._taken[tenant_id] - taken), now_s)
 
     async def _count_first(self, tenant_id: int) -> None:
         """Count a tenant that is not known yet, once for all its requests that came together; they share a failure, too."""

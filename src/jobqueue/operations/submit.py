@@ -132,7 +132,8 @@ class Submitter:
             needed = len({job.request.key_hash for position, job in enumerate(jobs) if position not in found})
         await self.room.take(tenant_id, needed)
         try:
-            stored = await self._store_whole(jobs, lock_timeout_ms=ALONE_LOCK_TIMEOUT_MS, deadline_s=MANY_S_MAX)
+            with self.room.under_way(tenant_id, needed):
+                stored = await self._store_whole(jobs, lock_timeout_ms=ALONE_LOCK_TIMEOUT_MS, deadline_s=MANY_S_MAX)
         except LockNotAvailable as error:
             raise SubmitInProgress(UNDER_WAY) from error
         except DataRefused as refusal:
