@@ -10,7 +10,9 @@ LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
   v_now timestamptz := coalesce(p_now, clock_timestamp());
-  v_up_s double precision := least(p_resumed_for_s, extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()));
+  v_server_up_s double precision := extract(epoch FROM clock_timestamp() - pg_postmaster_start_time());
+  -- set back to before its own start, the clock says nothing of how long the server is up; the caller starts over at a step, that must do
+  v_up_s double precision := least(p_resumed_for_s, CASE WHEN v_server_up_s >= 0 THEN v_server_up_s END);
   v_keys bigint[];
 BEGIN
   SELECT array_agg(DISTINCT x.key_id) INTO v_keys
