@@ -105,8 +105,8 @@ def quantiles(values: Sequence[float]) -> dict[str, float | int]:
     }
 
 
-def orphans(history: History) -> tuple[list[float], list[float]]:
-    """For each lease in the hands of a worker as it was killed: seconds until the job was leased again, and until it was started again."""
+def orphans(history: History) -> tuple[list[float], list[float], list[float]]:
+    """For each lease in the hands of a worker as it was killed: seconds until it was recovered, and the job leased and started again."""
     held: dict[str, dict[str, str]] = defaultdict(dict)  # process -> token -> job
     again: list[float] = []
     started: list[float] = []
@@ -114,7 +114,8 @@ def orphans(history: History) -> tuple[list[float], list[float]]:
     starts: dict[str, list[int]] = defaultdict(list)
     for op in history.notes("start"):
         starts[op.data["job"]].append(op.at_ns)
-    gone = {(change.job, change.token): change.by for change in history.changes if change.table == "lease" and change.op == "D"}
+    gone = {(change.job, change.token): change for change in history.changes if change.table == "lease" and change.op == "D"}
+    recovered: list[float] = []
     for call in history.calls("claim"):
         if call.end is not None and call.kind == "ok":
             for job, token, *_ in call.end.data["leases"]:
@@ -122,10 +123,12 @@ def orphans(history: History) -> tuple[list[float], list[float]]:
     for op in history.notes("nemesis"):
         if op.data["what"] == "kill_worker":
             for token, job in held[op.data["target"]].items():
-                if gone.get((job, token)) == REAPER:
+                end = gone.get((job, token))
+                if end is not None and end.by == REAPER and end.at_ns > op.at_ns:
+                    recovered.append((end.at_ns - op.at_ns) / NS_PER_S)
                     again += _after(leased[job], op.at_ns)
                     started += _after(starts[job], op.at_ns)
-    return again, started
+    return recovered, again, started
 
 
 def _times(history: History, table: str) -> dict[str, list[int]]:
@@ -143,7 +146,7 @@ def _after(times: list[int], at_ns: int) -> list[float]:
 
 def figures(history: History) -> dict[str, Any]:
     """What the report tells beside the verdict."""
-    leased_again, started_again = orphans(history)
+    recovered, leased_again, started_again = orphans(history)
     submits = history.calls("submit")
     answered = [(call.end.at_ns - call.invoke.data.get("due", call.invoke.at_ns)) / NS_PER_S for call in submits if call.end is not None]
     claims = [
@@ -163,6 +166,7 @@ def figures(history: History) -> dict[str, Any]:
         "started_within_5_s": _started_within(history, 5.0),
         "errors_after_heal": errors_after_heal(history),
         "info_rate": round(unknown / max(1, len(submits)), 4),
+        "orphan_recovered_s": quantiles(recovered),
         "orphan_leased_again_s": quantiles(leased_again),
         "orphan_started_again_s": quantiles(started_again),
         "in_flight_at_faults": quantiles([float(count) for count in in_flight_at_faults(history)]),
