@@ -30,13 +30,13 @@ async def drain(server: Server, contender: Contender, *, jobs: int) -> Mapping[s
         for first in range(0, jobs, FILL_BATCH):
             await producer.submit_many(first, min(FILL_BATCH, jobs - first), job_type=NOOP)
     await server.settle_down(dsn)
-    await _work_off(server, contender, dsn)
+    await work_off(server, contender, dsn)
     succeeded, seconds = (await fetch(dsn, contender.drained_sql))[0]
     assert succeeded == jobs, f"{contender.name}: {succeeded} of {jobs} jobs succeeded"
     return {NAME: jobs / float(seconds)}
 
 
-async def _work_off(server: Server, contender: Contender, dsn: str) -> None:
+async def work_off(server: Server, contender: Contender, dsn: str) -> None:
     """Run the worker until nothing is left."""
     connection = await asyncpg.connect(dsn)
     ends_at = time.monotonic() + DRAIN_S_MAX

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from jobqueue.domain.lease import Beat, BeatStatus, Lease, Settled, Settlement, SettleStatus
+from jobqueue.domain.lease import Beat, BeatStatus, Directive, Lease, Settled, Settlement, SettleStatus
 from jobqueue.domain.outcome import Standing
 from jobqueue.domain.retry import RetryPolicy
 from jobqueue.worker.events import BackendFailed, LoopLagged
@@ -42,6 +42,8 @@ class Source:
 
 class BenchBackend:
     """The cheapest backend that keeps the contract."""
+
+    directive = Directive.RUN
 
     def __init__(self, source: Source) -> None:
         self._source = source

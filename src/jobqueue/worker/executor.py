@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from jobqueue.aio.clock import Clock
 from jobqueue.domain.outcome import Outcome
 from jobqueue.worker import outcomes, verdict
 from jobqueue.worker.events import HandlerLeft, LeaseLost, Tell, ThreadTimedOut
 from jobqueue.worker.handler import Context
-from jobqueue.worker.launch import launch
+from jobqueue.worker.launch import Rest, first_step, spawn_apart
 from jobqueue.worker.options import WorkerOptions
 from jobqueue.worker.registry import HandlerSpec, Registry
 from jobqueue.worker.run import Book, Run, StopReason
@@ -77,6 +77,9 @@ class Executor:
         self._running: set[Run] = set()
         self._left: set[asyncio.Task[None]] = set()
         self._is_filling = False
+        self._carrier: asyncio.Task[None] | None = None  # where waiting jobs are being started
+        self._waiting_handlers: set[str] = set()  # those seen to wait for something: each run gets a task of its own at once
+        self._context = copy_context()  # each handler gets a copy, so that none sees what another one set
         self._is_draining = False
         self._is_aborted = False
         self._changed = asyncio.Event()
@@ -175,53 +178,62 @@ class Executor:
     # ------------------------------------------------------------------------------------------------ starting
 
     def _fill(self) -> None:
-        """Start waiting jobs while there are slots."""
-        if self._is_filling:
-            return
-        self._is_filling = True
+        """Have waiting jobs started while there are slots, in a task that carries their first steps."""
+        if not self._is_filling and self._waiting and len(self._running) < self._options.concurrency:
+            self._is_filling = True
+            self._carrier = spawn_apart(self._carry(), name="carrier")
+        elif len(self._waiting) <= self.low_water:
+            self._ring()
+
+    async def _carry(self) -> None:
+        """Start waiting jobs. The first one whose handler waits for something keeps this task, and another one goes on."""
+        run, rest = None, None
         try:
             concurrency, running, waiting = self._options.concurrency, self._running, self._waiting
             budget = FILL_JOBS_MAX
             boot = self._clock.boottime()
-            while waiting and len(running) < concurrency and budget:
+            while waiting and len(running) < concurrency and budget and rest is None:
                 budget -= 1
-                self._start(waiting.popleft(), boot)
-            if waiting and not budget:
-                asyncio.get_running_loop().call_soon(self._fill)
+                run = waiting.popleft()
+                rest = self._start(run, boot)
         finally:
             self._is_filling = False
-        if len(waiting) <= self.low_water:
-            self._ring()
+        if rest is not None and run is not None:
+            run.task = self._carrier
+        self._fill()
+        if rest is not None:
+            await rest
 
-    def _start(self, run: Run, boot: float) -> None:
-        """Start one job, unless it was stopped while it waited."""
+    def _start(self, run: Run, boot: float) -> Rest | None:
+        """Start one job, unless it was stopped while it waited; what is left of an async one is the present task's to await."""
         if boot >= run.fence_at:
             self.lose(run)
         if run.stop_reason is not None:
             self._end(run, outcomes.cancelled())
-            return
+            return None
         spec = self._registry.get(run.lease.job_type)
         self._running.add(run)
         if spec is None:
             self._end(run, outcomes.of_error(LookupError(f"this worker has no handler for {run.lease.job_type!r}")))
         elif spec.is_isolated or run.lease.is_isolated:
-            self._launch(run, self._run_isolated(run, spec), spec)
+            run.task = spawn_apart(self._run_isolated(run, spec), name=spec.name)
+        elif spec.name in self._waiting_handlers:
+            run.task = spawn_apart(self._run_async(run, spec), name=spec.name, context=self._context.copy())
         elif spec.is_async:
-            self._launch(run, self._run_async(run, spec), spec)
+            rest = first_step(self._run_async(run, spec), self._context.copy())
+            if rest is not None:
+                self._waiting_handlers.add(spec.name)
+            return rest
         else:
             self._start_thread(run, spec)
-
-    def _launch(self, run: Run, coroutine: Coroutine[Any, Any, None], spec: HandlerSpec) -> None:
-        task = launch(coroutine, name=spec.name)
-        if task is not None:
-            run.task = task
+        return None
 
     def _mark_started(self, run: Run, spec: HandlerSpec) -> None:
         started_at = run.started_at = self._monotonic()
         run.deadline_at = started_at + verdict.timeout_s(run, spec)
 
     async def _run_async(self, run: Run, spec: HandlerSpec) -> None:
-        if run.stop_reason is not None:  # between launch and first step
+        if run.stop_reason is not None:  # between the making of its task and its first step
             self._end(run, verdict.judge(run, asyncio.CancelledError()))
             return
         self._mark_started(run, spec)

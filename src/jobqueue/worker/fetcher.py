@@ -1,7 +1,8 @@
 """Claim jobs while there is room for them.
 
 One claim is under way at a time, and the next one starts while the last one's jobs run. Leases are taken ahead of free slots only as
-far as the last second's pace says that they will start within AHEAD_S: a lease that waits here is one that no other worker can run.
+far as the last second's pace says that they will start within AHEAD_S, or while some claims last: a lease that waits here is one that
+no other worker can run.
 """
 
 from __future__ import annotations
@@ -24,8 +25,21 @@ from jobqueue.worker.run import Book, Run
 AHEAD_S: Final = 0.040
 """Leased-ahead jobs are what will be consumed in this time: about four round trips of a claim. Half of it measured 7 % slower."""
 
+AHEAD_JOBS_MAX: Final = 2 * CLAIM_JOBS_MAX
+"""One claim's worth runs while the next one is fetched."""
+
+CLAIMS_AHEAD: Final = 3
+AHEAD_S_MAX: Final = 0.25
+"""Where a claim takes long (a slow disk, a busy machine), leases are taken ahead for three of them instead, within this bound: else
+few were claimed, so few ended, so the pace said to claim few."""
+
 PACE_WINDOW_S: Final = 1.0
 PACE_SAMPLE_S: Final = 0.02
+SMOOTHING: Final = 0.2
+
+IDLE_EMPTIES: Final = 4
+IDLE_PATIENCE: Final = 1.5
+"""After some looks in vain a worker looks a little less often; wake-ups reach it all the same."""
 
 CLAIM_STOP_S_MAX: Final = 5.0
 """How long a stop waits for the claim under way; leases it brings after that run out by themselves."""
@@ -78,6 +92,8 @@ class Fetcher:
         self._draw = draw
         self._bell = asyncio.Event()
         self._pace = Pace(clock.monotonic())
+        self._claim_s = 0.0  # how long claims take, smoothed
+        self._empties = 0  # claims in a row that found nothing
         self._failures = 0
         self._is_quiet = False
 
@@ -101,7 +117,8 @@ class Fetcher:
         """Say how many jobs to claim now: 0 when enough wait already."""
         executor = self._executor
         free = executor.slots_free
-        ahead = min(int(self._pace.read(self._clock.monotonic(), executor.ended_total) * AHEAD_S), CLAIM_JOBS_MAX)
+        ahead_s = min(max(AHEAD_S, CLAIMS_AHEAD * self._claim_s), AHEAD_S_MAX)
+        ahead = min(int(self._pace.read(self._clock.monotonic(), executor.ended_total) * ahead_s), AHEAD_JOBS_MAX)
         waiting = executor.waiting
         executor.low_water = ahead // 2
         if waiting > ahead // 2:  # slots may be free for a moment while the executor lets others have their turn
@@ -130,7 +147,9 @@ class Fetcher:
             if count is None:
                 await self._clock.sleep(backoff_s(self._failures, jitter=self._draw()))
             elif count == 0:
-                await self._backend.wait(timeout_s=self._options.poll_interval_s * (0.75 + 0.5 * self._draw()))
+                self._empties += 1
+                patience = IDLE_PATIENCE if self._empties > IDLE_EMPTIES else 1.0
+                await self._backend.wait(timeout_s=self._options.poll_interval_s * patience * (0.75 + 0.5 * self._draw()))
                 self._pace.restart(self._clock.monotonic(), self._executor.ended_total)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong out there is told, and the worker goes on
             self._failed("wait", error)
@@ -138,7 +157,7 @@ class Fetcher:
 
     async def _claim(self, jobs_max: int) -> int | None:
         """Claim and hand on what comes; say how many, None when it failed."""
-        sent_at = self._clock.boottime()
+        sent_at, asked_at = self._clock.boottime(), self._clock.monotonic()
         try:
             leases = await self._backend.claim(jobs_max=jobs_max)
         except Exception as error:  # noqa: BLE001 - as above
@@ -147,6 +166,8 @@ class Fetcher:
         assert len(leases) <= jobs_max, f"{len(leases)} leases for a claim of {jobs_max}"
         self._failures = 0
         if leases:
+            self._empties = 0
+            self._claim_s += SMOOTHING * (self._clock.monotonic() - asked_at - self._claim_s)
             self._tell(LeasesAcquired(self._options.worker_id, len(leases), {}))
             self._executor.accept([Run(lease, sent_at=lease.granted_at or sent_at) for lease in leases])
         return len(leases)

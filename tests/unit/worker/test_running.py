@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -113,6 +114,24 @@ async def test_thousand_jobs_run_exactly_once_within_the_concurrency(engine: Fak
     assert [engine.job(job_id).result for job_id in ids] == list(range(1000))
     assert all(job.history == ["leased", "succeeded"] for job in engine.jobs())
     assert most == 7
+
+
+async def test_no_handler_sees_a_context_variable_that_another_one_set(engine: FakeEngine, registry: Registry) -> None:
+    note: ContextVar[int] = ContextVar("note")
+
+    @registry.job("note")
+    async def keep(ctx: Context, n: int) -> int:
+        seen = note.get(-1)
+        note.set(n)
+        if n % 2:
+            await asyncio.sleep(0)
+            assert note.get() == n
+        return seen
+
+    ids = [engine.submit("note", {"n": n}) for n in range(20)]
+    async with working(engine, registry, concurrency=3):
+        await engine.until(lambda: all(job.status == "succeeded" for job in engine.jobs()))
+    assert {engine.job(job_id).result for job_id in ids} == {-1}
 
 
 @pytest.mark.parametrize(
