@@ -618,7 +618,8 @@ CREATE FUNCTION jobqueue.new_id() RETURNS uuid
     AS $$ SELECT uuidv7() $$;
 
 CREATE FUNCTION jobqueue.oldest_ready_v1(p_tenant_id integer, p_queue_id integer) RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
     SET jit TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_sort TO 'off'
@@ -753,6 +754,57 @@ BEGIN
     FROM gone g CROSS JOIN LATERAL (VALUES (CASE g.reason WHEN 'retry' THEN 'failed' ELSE 'scheduled' END, -1), ('queued', 1)) u(status, sign)
     GROUP BY g.tenant_id, g.queue_id, u.status, u.sign)
   SELECT g.queue_id, g.type_id, g.tenant_id, g.band, count(*) FROM gone g GROUP BY 1, 2, 3, 4;
+END $$;
+
+CREATE FUNCTION jobqueue.raise_wall_v1() RETURNS text
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+  v_table record;
+  v_own constant text := 'tenant_id = (SELECT nullif(current_setting(''jobqueue.tenant_id'', true), '''')::int)';
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'jobqueue_tenant') THEN
+    BEGIN
+      CREATE ROLE jobqueue_tenant NOLOGIN NOINHERIT;
+    EXCEPTION
+      WHEN duplicate_object OR unique_violation THEN
+        NULL; -- made by another database's migration
+      WHEN insufficient_privilege THEN
+        RETURN format('the role jobqueue_tenant is missing and %I may not make roles: as a superuser run '
+          'CREATE ROLE jobqueue_tenant NOLOGIN NOINHERIT; GRANT jobqueue_tenant TO %I; and migrate again', current_user, current_user);
+    END;
+  END IF;
+  BEGIN
+    PERFORM set_config('role', 'jobqueue_tenant', true), set_config('role', 'none', true);
+  EXCEPTION WHEN insufficient_privilege THEN
+    BEGIN
+      EXECUTE format('GRANT jobqueue_tenant TO %I', current_user);
+    EXCEPTION WHEN insufficient_privilege THEN
+      RETURN format('%I is no member of the role jobqueue_tenant: as a superuser run GRANT jobqueue_tenant TO %I; and migrate again', current_user, current_user);
+    END;
+  END;
+  GRANT USAGE ON SCHEMA jobqueue TO jobqueue_tenant;
+  GRANT USAGE ON ALL SEQUENCES IN SCHEMA jobqueue TO jobqueue_tenant;
+  FOR v_table IN
+    SELECT c.oid::regclass::text AS name, a.attname IS NOT NULL AS has_tenant, a.attnotnull AS is_always, c.relrowsecurity AS is_bound,
+      has_table_privilege('jobqueue_tenant', c.oid, 'SELECT') AS is_granted
+    FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+    WHERE c.relnamespace = 'jobqueue'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+    ORDER BY c.relname
+  LOOP
+    IF NOT v_table.has_tenant THEN
+      CONTINUE WHEN v_table.is_granted;
+      EXECUTE 'GRANT SELECT ON ' || v_table.name || ' TO jobqueue_tenant';
+      CONTINUE;
+    END IF;
+    CONTINUE WHEN v_table.is_bound AND v_table.is_granted;
+    EXECUTE 'ALTER TABLE ' || v_table.name || ' ENABLE ROW LEVEL SECURITY';
+    EXECUTE 'DROP POLICY IF EXISTS one_tenant ON ' || v_table.name;
+    EXECUTE 'CREATE POLICY one_tenant ON ' || v_table.name || ' TO jobqueue_tenant USING ('
+      || CASE WHEN v_table.is_always THEN '' ELSE 'tenant_id IS NULL OR ' END || v_own || ') WITH CHECK (' || v_own || ')';
+    EXECUTE 'GRANT SELECT, INSERT, UPDATE, DELETE ON ' || v_table.name || ' TO jobqueue_tenant';
+  END LOOP;
+  RETURN NULL;
 END $$;
 
 CREATE FUNCTION jobqueue.read_jobs_v1(p_tenant_id integer, p_job_ids uuid[], p_tenant_cap integer, p_worker_alive_s double precision, p_has_data boolean, p_has_result boolean) RETURNS TABLE(job_id uuid, queue text, job_type text, status text, priority smallint, attempt smallint, max_attempts smallint, progress double precision, progress_message text, waiting_reason text, concurrency_key text, tags text[], metadata json, idempotency_key text, correlation_id text, traceparent text, scheduled_at timestamp with time zone, started_at timestamp with time zone, finished_at timestamp with time zone, lease_owner text, lease_expires_at timestamp with time zone, error json, result_ref text, result json, data json)
@@ -2036,3 +2088,91 @@ CREATE INDEX scheduled_start_by ON jobqueue.scheduled USING btree (start_by) WHE
 CREATE INDEX tally_tenant ON jobqueue.tally USING btree (tenant_id);
 
 CREATE UNIQUE INDEX worker_name ON jobqueue.worker USING btree (COALESCE(tenant_id, 0), name);
+
+ALTER TABLE jobqueue.api_key ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.app_user ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.blocked ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.concurrency_key ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.ended ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.event ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.idempotency ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.inbox ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.job ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.lease ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON jobqueue.api_key TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.app_user TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.blocked TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.concurrency_key TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.ended TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.event TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.idempotency TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.inbox TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.job TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.lease TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.outcome TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.parked TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.queue_sample TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.rate_bucket TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.rate_lease TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.ready TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.scheduled TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.stream_ticket TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.tally TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.tenant TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.tenant_queue TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.worker TO jobqueue_tenant USING (((tenant_id IS NULL) OR (tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+ALTER TABLE jobqueue.outcome ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.parked ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.queue_sample ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.rate_bucket ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.rate_lease ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.ready ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.scheduled ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.stream_ticket ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.tally ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.tenant ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.tenant_queue ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.worker ENABLE ROW LEVEL SECURITY;

@@ -8,6 +8,7 @@ from jobqueue.operations import server
 from jobqueue.operations.database import Database, open_database
 from jobqueue.operations.intake import SubmitDefaults
 from jobqueue.operations.leases import LeaseTerms
+from jobqueue.telemetry.logs import get_logger
 
 
 @asynccontextmanager
@@ -21,6 +22,8 @@ async def opened(settings: Settings, *, size: int, purpose: str) -> AsyncIterato
     try:
         await server.check(db, is_unsafe_accepted=settings.accept_unsafe_database)
         await server.check_schema(db, needed=server.SCHEMA_NEEDED)
+        if not await server.raise_wall(db):
+            get_logger().warning("database.without_row_security", remedy="run `jobqueue migrate` and do what it says")
         yield db
     finally:
         await db.close()

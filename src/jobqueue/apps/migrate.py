@@ -6,6 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from jobqueue.apps.refusals import RoleFailed
 from jobqueue.operations import migrations, server
 from jobqueue.store.failures import translate
+from jobqueue.telemetry.logs import get_logger
 
 
 async def migrate(direct_url: str) -> str:
@@ -14,7 +15,7 @@ async def migrate(direct_url: str) -> str:
     Raises DatabaseUnavailable, RoleFailed, and the driver's error when the address or the credential in it is wrong.
     """
     try:
-        await migrations.upgrade(direct_url)
+        obstacle = await migrations.upgrade(direct_url)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError) as error:
         cause = driver_error(error)
         if (reaction := translate(cause)) is not None:
@@ -22,6 +23,8 @@ async def migrate(direct_url: str) -> str:
         if isinstance(cause, (OSError, asyncpg.PostgresError)):
             raise cause from error
         raise RoleFailed(f"cannot migrate: {type(cause).__name__}: {' '.join(str(cause).split())}") from error
+    if obstacle is not None:
+        get_logger().warning("migrate.without_row_security", obstacle=obstacle)
     return server.SCHEMA_NEEDED
 
 

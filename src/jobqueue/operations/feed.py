@@ -285,7 +285,7 @@ async def snapshot(db: Database, caller: Caller, choice: Choice, *, row_after: i
         rows = await store.newest_since(transaction, caller.tenant_id, seq_after=row_after)
         return Snapshot(wanted, rows, is_complete)
 
-    return await db.in_transaction(work, deadline_s=LIST_S_MAX, is_snapshot=True)
+    return await db.in_transaction(work, deadline_s=LIST_S_MAX, is_snapshot=True, tenant_id=caller.tenant_id)
 
 
 def _is_chosen(choice: Choice, view: JobView) -> bool:

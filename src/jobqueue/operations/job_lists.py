@@ -53,7 +53,7 @@ async def page(
         )
         return JobPage(views, wanted[-1] if has_more else found.stopped_at)
 
-    return await db.in_transaction(work, deadline_s=LIST_S_MAX, is_snapshot=True)
+    return await db.in_transaction(work, deadline_s=LIST_S_MAX, is_snapshot=True, tenant_id=caller.tenant_id)
 
 
 async def numbers_of(db: Database, job_filter: JobFilter) -> lists.Numbers:
@@ -84,7 +84,7 @@ async def _find(
     async def work(transaction: Transaction) -> lists.Found:
         return await lists.find(transaction, caller.tenant_id, job_filter, numbers, before=before, limit=limit)
 
-    return await db.in_transaction(work, deadline_s=LIST_S_MAX, is_snapshot=True)
+    return await db.in_transaction(work, deadline_s=LIST_S_MAX, is_snapshot=True, tenant_id=caller.tenant_id)
 
 
 async def cancel_many(db: Database, caller: Caller, job_filter: JobFilter, *, limit: int, is_dry_run: bool, grace_s: float) -> int:

@@ -29,9 +29,20 @@ def _config(connection: Connection) -> Config:
     return config
 
 
-async def upgrade(dsn: str, *, revision: str = "head") -> None:
-    """Migrate up, in one transaction. dsn: `postgresql://...`, the direct one, not through a pooler."""
-    await _run(dsn, lambda connection: alembic_upgrade(_config(connection), revision))
+async def upgrade(dsn: str, *, revision: str = "head") -> str | None:
+    """Migrate up, in one transaction. dsn: `postgresql://...`, the direct one, not through a pooler.
+
+    Answers None, or what stands in the way of the second wall (row-level security); everything works without it.
+    """
+    obstacles: list[str | None] = []
+
+    def migrate(connection: Connection) -> None:
+        alembic_upgrade(_config(connection), revision)
+        if connection.exec_driver_sql("SELECT to_regproc('jobqueue.raise_wall_v1') IS NOT NULL").scalar():
+            obstacles.append(connection.exec_driver_sql("SELECT jobqueue.raise_wall_v1()").scalar())
+
+    await _run(dsn, migrate)
+    return obstacles[0] if obstacles else None
 
 
 async def downgrade(dsn: str, *, revision: str) -> None:

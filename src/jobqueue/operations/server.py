@@ -9,7 +9,7 @@ from jobqueue.domain.errors import SchemaTooOld, UnsafeDatabase
 from jobqueue.store import upkeep
 from jobqueue.store.pool import Database
 
-SCHEMA_NEEDED: Final = "0007"
+SCHEMA_NEEDED: Final = "0008"
 """The migration this program needs; a constant, so that roles do not load Alembic. A test holds it to the newest migration."""
 
 
@@ -41,6 +41,12 @@ async def check(db: Database, *, is_unsafe_accepted: bool) -> ServerFacts:
         off = "fsync" if not found.fsync else "full_page_writes"
         raise UnsafeDatabase(f"the database runs with {off}=off; turn it on, or set JOBQUEUE_ACCEPT_UNSAFE_DATABASE=true")
     return found
+
+
+async def raise_wall(db: Database) -> bool:
+    """Have single-tenant statements run as the role that row-level security binds; False: the database is not set up for it."""
+    db.has_wall = bool(await upkeep.has_wall(db))
+    return db.has_wall
 
 
 async def check_schema(db: Database, *, needed: str) -> None:

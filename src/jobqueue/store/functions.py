@@ -31,6 +31,7 @@ FUNCTIONS: Final = (
     "read_jobs_v1",
     "oldest_ready_v1",
     "draw_rate_v1",
+    "raise_wall_v1",
     "lost_v1",
     "promote_v1",
     "expire_v1",

@@ -18,6 +18,7 @@ from typing import Any, Final, Self, TypeVar, cast
 import asyncpg
 
 from jobqueue.domain.errors import DatabaseUnavailable, JobQueueError
+from jobqueue.store import wall
 from jobqueue.store.failures import LockNotAvailable, RolledBack, is_healthy_after, translate
 from jobqueue.store.statements import Statement
 
@@ -136,6 +137,9 @@ class Database:
     is_pooled = False
     """Whether a transaction pooler stands in between: then only what is inside a transaction stays on one server connection."""
 
+    has_wall = False
+    """Whether statements of one tenant run as the role that row-level security binds; set once the database is known to have it."""
+
     def __init__(self, pool: Any, *, size: int, is_pooled: bool = False) -> None:
         self._pool = pool
         self.size = size
@@ -169,9 +173,15 @@ class Database:
 
     async def fetch(self, statement: Statement, /, *, deadline_s: float = DEADLINE_S, **values: Any) -> list[Record]:
         """Run one statement in a transaction of its own and return its rows; committed when this returns."""
+        tenant_id = values["tenant_id"] if self.has_wall and statement.is_of_one_tenant else None
         if self.is_pooled:
-            return await self.in_transaction(lambda transaction: transaction.fetch(statement, **values), deadline_s=deadline_s)
+            return await self.in_transaction(
+                lambda transaction: transaction.fetch(statement, **values), deadline_s=deadline_s, tenant_id=tenant_id
+            )
         arguments = statement.arguments(values)
+        if tenant_id is not None:
+            walled = await self._try(lambda connection: wall.fetch(connection, statement, arguments, tenant_id), deadline_s)
+            return cast(list[Record], walled)
         return cast(list[Record], await self._try(lambda connection: connection.fetch(statement.text, *arguments), deadline_s))
 
     async def fetch_row(self, statement: Statement, /, *, deadline_s: float = DEADLINE_S, **values: Any) -> Record | None:
@@ -185,16 +195,23 @@ class Database:
         return rows[0][0] if rows else None
 
     async def in_transaction(
-        self, work: Callable[[Transaction], Awaitable[Result]], *, deadline_s: float = DEADLINE_S, is_snapshot: bool = False
+        self,
+        work: Callable[[Transaction], Awaitable[Result]],
+        *,
+        deadline_s: float = DEADLINE_S,
+        is_snapshot: bool = False,
+        tenant_id: int | None = None,
     ) -> Result:
         """Run `work` in one transaction; committed when this returns. After a certain rollback it is run again from its start.
 
-        is_snapshot: it only reads, and all it reads is of one moment.
+        is_snapshot: it only reads, and all it reads is of one moment. tenant_id: all its statements are of this tenant (store/wall.py).
         """
         options: dict[str, Any] = {"isolation": "repeatable_read", "readonly": True} if is_snapshot else {}
 
         async def run(connection: Any) -> Result:
             async with connection.transaction(**options):
+                if tenant_id is not None and self.has_wall:
+                    await connection.execute(wall.settings(tenant_id))
                 return await work(Transaction(connection))
 
         return cast(Result, await self._try(run, deadline_s))

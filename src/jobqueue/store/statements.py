@@ -13,16 +13,21 @@ from importlib import resources
 from typing import Any, Final
 
 PARAMETER: Final = re.compile(r"(?<![@\w])@([a-z_][a-z0-9_]*)")
+MANY_TENANTS: Final = re.compile(r"^-- tenant:", re.MULTILINE)
 COMMENT: Final = re.compile(r"--[^\n]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement, ready for asyncpg: positional text and the names of its parameters in order."""
+    """One statement, ready for asyncpg: positional text and the names of its parameters in order.
+
+    is_of_one_tenant: it binds @tenant_id and does not say otherwise, so it may run behind the second wall (store/wall.py).
+    """
 
     name: str
     text: str
     parameters: tuple[str, ...]
+    is_of_one_tenant: bool = False
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """Put named values in order. Raises KeyError for a missing one, AssertionError for one too many."""
@@ -40,7 +45,8 @@ def compile_statement(name: str, source: str) -> Statement:
         return f"${parameters.index(match[1]) + 1}"
 
     body = PARAMETER.sub(position, COMMENT.sub("", source))
-    return Statement(name, "\n".join(line for line in body.splitlines() if line.strip()), tuple(parameters))
+    text = "\n".join(line for line in body.splitlines() if line.strip())
+    return Statement(name, text, tuple(parameters), "tenant_id" in parameters and not MANY_TENANTS.search(source))
 
 
 def source(name: str) -> str:

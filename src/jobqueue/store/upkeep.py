@@ -77,3 +77,8 @@ async def health(db: Database) -> Record:
     row = await db.fetch_row(statement("server/health"))
     assert row is not None
     return row
+
+
+async def has_wall(db: Database) -> bool:
+    """Say whether row-level security binds the role of single-tenant statements, and this login may become it."""
+    return bool(await db.fetch_value(statement("server/wall")))

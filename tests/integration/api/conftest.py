@@ -157,6 +157,7 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
             hub,
         ),
     ):
+        assert await server.raise_wall(engine.db)  # as every role does at its start
         telemetry, metrics = Telemetry(), Metrics()
         metrics.subscribe_to(telemetry)
 

@@ -1,4 +1,5 @@
 -- List the lanes of a tenant's queue that have due jobs, for wake-ups: one probe a type and lane.
+-- tenant:  all, the loose scan steps over types that only others use; each probe binds @tenant_id
 WITH RECURSIVE types(typ) AS (
   (SELECT r.type_id FROM jobqueue.ready r WHERE r.queue_id = @queue_id ORDER BY r.type_id LIMIT 1)
   UNION ALL
