@@ -133,6 +133,11 @@ BEGIN
     FOR NO KEY UPDATE SKIP LOCKED)
   SELECT array_agg(l.tenant_id), array_agg(l.cap) INTO v_gates, v_caps FROM locked l;
   IF v_gates IS NULL THEN
+    RETURN QUERY
+    SELECT NULL::uuid, NULL::uuid, u.tid, NULL::int, NULL::int, NULL::smallint, NULL::smallint, NULL::smallint, NULL::smallint, NULL::timestamptz, NULL::bigint,
+      NULL::bigint, NULL::int, NULL::double precision, NULL::text[], NULL::json, NULL::text, NULL::text, NULL::text, NULL::json
+    FROM unnest(p_tenants) u(tid)
+    WHERE u.tid <> ALL (coalesce(v_gates, '{}'));
     RETURN;
   END IF;
 
@@ -274,6 +279,13 @@ BEGIN
       SELECT c.tid, c.qid FROM capped c
       WHERE c.free <= c.room AND c.free <= (SELECT coalesce(sum(q.n), 0) FROM per_queue q WHERE q.tid = c.tid AND q.qid = c.qid)) f) x
   ORDER BY x.is_ordinary, x.virtual_at, x.job_id; -- nulls come last
+  IF cardinality(v_gates) < cardinality(p_tenants) THEN
+    RETURN QUERY
+    SELECT NULL::uuid, NULL::uuid, u.tid, NULL::int, NULL::int, NULL::smallint, NULL::smallint, NULL::smallint, NULL::smallint, NULL::timestamptz, NULL::bigint,
+      NULL::bigint, NULL::int, NULL::double precision, NULL::text[], NULL::json, NULL::text, NULL::text, NULL::text, NULL::json
+    FROM unnest(p_tenants) u(tid)
+    WHERE u.tid <> ALL (coalesce(v_gates, '{}'));
+  END IF;
 END $$;
 
 CREATE FUNCTION jobqueue.draw_rate_v1(p_holder uuid, p_default integer, p_held_s double precision, p_tenants integer[], p_hands integer[], p_backs integer[], p_needs integer[], p_wants integer[]) RETURNS TABLE(tenant_id integer, per_minute integer, given integer, ahead integer, tokens double precision)

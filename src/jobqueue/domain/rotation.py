@@ -30,6 +30,8 @@ CRITICAL_SHARE: Final = 0.8
 """Of the jobs a tenant takes, critical ones may be this many while others wait; a new tenant's first one may be critical."""
 EMPTY_MAX: Final = 2
 """Turns in a row a tenant may come up empty before its lanes leave the memory until discovery or a wake-up names them."""
+OWED_TURNS_MAX: Final = 20
+"""Turns that are owed to a tenant whose gate other claimers held, at the most: else the weights would not hold over several claimers."""
 FLOORLESS_BAND: Final = 4
 """From this band on no floor applies: keyed rows stay when their key is busy, and rows that came back carry an old sort_at."""
 
@@ -62,6 +64,7 @@ class Rotation:
         self._lows: dict[int, int] = {}
         self._empties: dict[int, int] = {}
         self._full: dict[int, dict[Lane, None]] = {}
+        self._owed: dict[int, float] = {}
         self._open: int | None = None
         self._position = 0
         self._discovered_at = float("-inf")
@@ -104,6 +107,7 @@ class Rotation:
         self._empties.clear()
         self._full.clear()
         self._deficits = {tenant: deficit for tenant, deficit in self._deficits.items() if tenant in self._lanes}
+        self._owed = {tenant: credit for tenant, credit in self._owed.items() if tenant in self._lanes}
         self._widths = {lane: width for lane, width in self._widths.items() if lane[0] in self._lanes}
         self._discovered_at = now_s
         self._discovery_s = took_s
@@ -160,7 +164,9 @@ class Rotation:
     def _credit(self, tenant: int, quantum: float) -> int:
         """How many jobs a tenant may take: what is left of its open turn, else a new share and the fraction left of the last."""
         if tenant != self._open:
-            self._deficits[tenant] = min(self._deficits.get(tenant, 0.0), 1.0) + quantum * self._weights.get(tenant, 1)
+            share = quantum * self._weights.get(tenant, 1)
+            owed = min(self._owed.pop(tenant, 0.0), OWED_TURNS_MAX * share)
+            self._deficits[tenant] = min(self._deficits.get(tenant, 0.0), 1.0) + owed + share
         return int(self._deficits[tenant])
 
     def _choose(self, jobs_max: int) -> list[int]:
@@ -188,10 +194,10 @@ class Rotation:
             turn.floors.append(self._floors.get(lane) if lane[3] < FLOORLESS_BAND else None)
             turn.widths.append(min(take, max(width, self._widths.get(lane, 0))))
 
-    def claimed(self, turn: Turn, rows: Sequence[tuple[Lane, datetime, int]], full: Iterable[tuple[int, int]] = ()) -> None:
+    def claimed(self, turn: Turn, rows: Sequence[tuple[Lane, datetime, int]], full: Iterable[tuple[int, int | None]] = ()) -> None:
         """Learn from what a claim brought: each row's lane, the floor it allows, and the tenant's low-water.
 
-        full: (tenant, queue) that a limit kept from giving more, queue 0 for all of the tenant's.
+        full: (tenant, queue) that a limit kept from giving more, queue 0 for all of the tenant's, None where another claimer held its gate.
         """
         taken: dict[int, int] = {}
         criticals: dict[int, int] = {}
@@ -208,13 +214,19 @@ class Rotation:
             if low < lows.get(tenant, 1 << 62):
                 lows[tenant] = low
         self._lows.update(lows)
+        full = list(full)
+        busy = {tenant for tenant, queue in full if queue is None}
         for tenant in turn.tenants:
+            if tenant in busy:
+                self._owed[tenant] = self._deficits.pop(tenant, 0.0)
+                continue
             self._settle_turn(tenant, taken.get(tenant, 0), criticals.get(tenant, 0))
         for lane, width in zip(turn.lanes, turn.widths, strict=True):
             got = by_lane.get(lane, 0)
             self._widths[lane] = width * 2 if got >= width else got
         for tenant, queue in full:
-            self._set_aside(tenant, queue)
+            if queue is not None:
+                self._set_aside(tenant, queue)
 
     def _set_aside(self, tenant: int, queue: int) -> None:
         lanes = self._lanes.get(tenant, {})

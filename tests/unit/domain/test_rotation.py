@@ -343,3 +343,12 @@ def test_a_wake_up_for_a_lane_that_is_set_aside_is_no_news() -> None:
     assert not made.learn(lane(1))
     assert not made.has_lanes
     assert made.learn(lane(1, job_type=2))
+
+
+def test_a_tenant_whose_gate_another_claimer_holds_keeps_its_turn_and_its_lanes() -> None:
+    made = rotation((lane(1), 10), (lane(2), 1))
+    for _ in range(EMPTY_MAX + 3):
+        made.claimed(made.turn(11, now_s=0.0), [(lane(2), AT, 1)], full=[(1, None)])
+    turn = made.turn(60, now_s=0.1)
+    takes = dict(zip(turn.tenants, turn.takes, strict=True))
+    assert takes[1] >= 50

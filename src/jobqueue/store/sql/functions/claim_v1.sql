@@ -5,7 +5,8 @@
 --          many rows of each are read. p_tenant_cap: running jobs of a tenant whose own and whose plan's limit are null; 0 is no limit
 -- locks:   tenant SKIP LOCKED -> concurrency key SKIP LOCKED -> ready rows, by ctid; index ready_claim
 -- tenant:  all, a worker may serve many
--- answer:  the jobs, best first; then, without a job, each tenant (queue_id 0) and each queue of one that a limit kept from giving more
+-- answer:  the jobs, best first; then, without a job, each tenant (queue_id 0) and each queue of one that a limit kept from giving more; and
+--          each tenant (queue_id null) whose gate another claim holds
 -- Each statement here has a snapshot of its own: what is counted after a gate is locked is exact. The tenant's gate makes its ready rows
 -- ours (but for cancel and expire, which delete: then our delete finds nothing), so they are read without locks and only the chosen go.
 -- Merge: lanes of one tenant are ordered together. A lane that was cut at its limit stops the order there (its next row may be older than
@@ -46,6 +47,11 @@ BEGIN
     FOR NO KEY UPDATE SKIP LOCKED)
   SELECT array_agg(l.tenant_id), array_agg(l.cap) INTO v_gates, v_caps FROM locked l;
   IF v_gates IS NULL THEN
+    RETURN QUERY
+    SELECT NULL::uuid, NULL::uuid, u.tid, NULL::int, NULL::int, NULL::smallint, NULL::smallint, NULL::smallint, NULL::smallint, NULL::timestamptz, NULL::bigint,
+      NULL::bigint, NULL::int, NULL::double precision, NULL::text[], NULL::json, NULL::text, NULL::text, NULL::text, NULL::json
+    FROM unnest(p_tenants) u(tid)
+    WHERE u.tid <> ALL (coalesce(v_gates, '{}'));
     RETURN;
   END IF;
 
@@ -187,4 +193,11 @@ BEGIN
       SELECT c.tid, c.qid FROM capped c
       WHERE c.free <= c.room AND c.free <= (SELECT coalesce(sum(q.n), 0) FROM per_queue q WHERE q.tid = c.tid AND q.qid = c.qid)) f) x
   ORDER BY x.is_ordinary, x.virtual_at, x.job_id; -- nulls come last
+  IF cardinality(v_gates) < cardinality(p_tenants) THEN
+    RETURN QUERY
+    SELECT NULL::uuid, NULL::uuid, u.tid, NULL::int, NULL::int, NULL::smallint, NULL::smallint, NULL::smallint, NULL::smallint, NULL::timestamptz, NULL::bigint,
+      NULL::bigint, NULL::int, NULL::double precision, NULL::text[], NULL::json, NULL::text, NULL::text, NULL::text, NULL::json
+    FROM unnest(p_tenants) u(tid)
+    WHERE u.tid <> ALL (coalesce(v_gates, '{}'));
+  END IF;
 END $$;
