@@ -53,7 +53,10 @@ test-storm: $(DEV_STAMP) ## Run the idempotency storm: 32 clients, 50 keys a rou
 
 .PHONY: test-limits
 test-limits: $(DEV_STAMP) ## Run the limits under load at full length: rates, caps, shares, some 15 minutes
-	@$(BIN)/python -m tests.limits.rate $(ARGS)
+	@$(BIN)/python -m tests.limits.rate
+	@$(BIN)/python -m tests.limits.caps
+	@$(BIN)/python -m tests.limits.caps --kills
+	@$(BIN)/python -m tests.limits.turns
 
 .PHONY: faults
 faults: $(BENCH_STAMP) ## Break everything and judge what is left: SECONDS=600 SEED=1, or ARGS="--only T06 --cycles 25", ARGS=--list
