@@ -796,7 +796,7 @@ BEGIN
     END;
   END;
   GRANT USAGE ON SCHEMA jobqueue TO jobqueue_tenant;
-  GRANT USAGE ON ALL SEQUENCES IN SCHEMA jobqueue TO jobqueue_tenant;
+  GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA jobqueue TO jobqueue_tenant;
   FOR v_table IN
     SELECT c.oid::regclass::text AS name, a.attname IS NOT NULL AS has_tenant, a.attnotnull AS is_always, c.relrowsecurity AS is_bound,
       has_table_privilege('jobqueue_tenant', c.oid, 'SELECT') AS is_granted
