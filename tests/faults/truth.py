@@ -1,8 +1,8 @@
 """The database's own account of what happened: triggers that write each change of a place to a table of the run's, and the dump at the end.
 
-Only for tests. The triggers fire per statement, in the transaction of the change, so the account can neither miss one nor tell of one that
-was rolled back; within a job the order of `seq` is the order of its moves, since nobody can touch a row before the move that made it is
-over.
+Only for tests. The triggers fire per statement, in the transaction of the change and whatever role it runs as, so the account can neither
+miss one nor tell of one that was rolled back; within a job the order of `seq` is the order of its moves, since nobody can touch a row
+before the move that made it is over.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CREATE TABLE faults.change (
 COLUMNS: Final = "(tbl, op, tenant, job, token, attempt, attempts_max, crashes, running, detail, until)"
 
 TRIGGER: Final = """
-CREATE FUNCTION faults.{name}() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION faults.{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
   INSERT INTO faults.change {columns}
   SELECT '{table}', '{op}', r.tenant_id, r.job_id, {fields} FROM seen r;
