@@ -36,7 +36,6 @@ DECLARE
   v_keys_free int[];
   v_has_keys boolean := EXISTS (SELECT FROM unnest(p_lane_bands) b WHERE b & 4 > 0);
   v_secret text := left(replace(gen_random_uuid()::text, '-', ''), 16);
-  v_now timestamptz;
   v_floor_max timestamptz := clock_timestamp() - interval '500 ms';  -- a submit that commits later than this after its clock is found when floors are dropped
 BEGIN
   WITH locked AS (
@@ -78,7 +77,6 @@ BEGIN
     FROM unnest(v_keys, v_keys_free) WITH ORDINALITY u(key_id, cap, ord);
   END IF;
 
-  v_now := clock_timestamp();
   RETURN QUERY
   WITH
   lane AS MATERIALIZED (
@@ -161,11 +159,11 @@ BEGIN
   leased AS (
     INSERT INTO jobqueue.lease (job_id, token, claim_seq, claimed_at, expires_at, deadline_at, sort_at, start_by, claim_id, lease_s, key_id, queue_id, type_id,
       tenant_id, worker_id, band, priority, attempt, attempts_max, crashes)
-    SELECT h.job_id, h.token, h.claim_seq, v_now, v_now + p_lease_s * interval '1 second',
-      v_now + (coalesce(h.timeout_s, p_timeout_s) + p_grace_s) * interval '1 second',
+    SELECT h.job_id, h.token, h.claim_seq, c.now, c.now + p_lease_s * interval '1 second',
+      c.now + (coalesce(h.timeout_s, p_timeout_s) + p_grace_s) * interval '1 second',
       h.sort_at, h.start_by, p_claim_id, p_lease_s, h.key_id, h.queue_id, h.type_id,
       h.tenant_id, p_worker_id, h.band, h.priority, h.attempt + 1, h.attempts_max, h.crashes
-    FROM held h),
+    FROM held h CROSS JOIN (SELECT clock_timestamp() AS now OFFSET 0) c), -- read after the snapshot that counted: planning may lie between
   spent AS (
     UPDATE jobqueue.tenant_queue s
     SET rate_tokens = c.tokens - (SELECT count(*) FROM held h WHERE h.tenant_id = c.tid AND h.queue_id = c.qid), rated_at = clock_timestamp()
