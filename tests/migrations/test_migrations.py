@@ -64,7 +64,7 @@ async def test_metadata_makes_the_same_tables_to_the_last_check(database: str, e
     binaries = postgres.chosen_binaries() or packaged_binaries()
     options = (f"--table={SCHEMA}.*", f"--exclude-table={SCHEMA}.schema_version", f"--exclude-table={SCHEMA}.jobs")
     migrated, made = [await asyncio.to_thread(dump, dsn, binaries=binaries, options=options) for dsn in (database, empty_database)]
-    assert sorted(part for part in migrated.split("\n\n") if not WALL.search(part)) == sorted(made.split("\n\n"))
+    assert sorted(part for part in migrated.strip().split("\n\n") if not WALL.search(part)) == sorted(made.strip().split("\n\n"))
 
 
 async def fill(dsn: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from jobqueue.domain.errors import JobQueueError
@@ -14,6 +14,9 @@ from jobqueue.store.pool import Database
 
 REMEMBERED_MAX: Final = 50_000
 """Names of each kind a process remembers; beyond that it forgets all and starts again."""
+
+Place = store.Noun | tuple[int, int]
+"""What is looked up together: queues, job types, or the concurrency keys of one (tenant, queue)."""
 
 
 class NameBook:
@@ -27,7 +30,8 @@ class NameBook:
         self._queue_names: dict[int, str] = {}
         self._job_type_names: dict[int, str] = {}
         self._tenant_names: dict[int, str] = {}
-        self._looking: dict[store.Noun, asyncio.Future[None]] = {}
+        self._wanted: defaultdict[Place, set[str]] = defaultdict(set)
+        self._looking: dict[Place, asyncio.Future[None]] = {}
 
     async def queue_ids(self, names: Iterable[str]) -> Mapping[str, int]:
         """Answer the numbers of queues, new ones included."""
@@ -39,27 +43,14 @@ class NameBook:
 
     async def _numbers(self, noun: store.Noun, known: dict[str, int], names: Iterable[str]) -> Mapping[str, int]:
         wanted = set(names)
-        while not wanted <= known.keys():
-            if (looking := self._looking.get(noun)) is not None:
-                await asyncio.shield(looking)  # a crowd that meets a new name looks it up once, and shares a failure, too
-            else:
-                await self._look_up(noun, known, wanted)
-        return known
 
-    async def _look_up(self, noun: store.Noun, known: dict[str, int], wanted: set[str]) -> None:
-        looking = self._looking[noun] = asyncio.get_running_loop().create_future()
-        try:
-            found = await store.numbers(self._db, noun, wanted - known.keys(), is_new_allowed=True)
+        async def look(unknown: set[str]) -> None:
+            found = await store.numbers(self._db, noun, unknown, is_new_allowed=True)
             _make_room(known)
-            known |= found
-        except JobQueueError as error:
-            looking.set_exception(error)
-            looking.exception()  # seen, also when nobody else came
-            raise
-        finally:
-            del self._looking[noun]
-            if not looking.done():
-                looking.set_result(None)
+            known.update(found)
+
+        await self._learn(noun, lambda: wanted - known.keys(), look)
+        return known
 
     async def key_ids(self, tenant_id: int, keys: Iterable[tuple[int, str]]) -> Mapping[tuple[int, str], int]:
         """Answer the numbers of a tenant's concurrency keys, each (queue, name), new ones included."""
@@ -68,13 +59,39 @@ class NameBook:
             wanted[queue_id].add(name)
         numbers: dict[tuple[int, str], int] = {}
         for queue_id, names in sorted(wanted.items()):
-            _make_room(self._keys)
-            missing = [name for name in names if (tenant_id, queue_id, name) not in self._keys]
-            if missing:
-                found = await store.key_numbers(self._db, tenant_id, queue_id, missing)
-                self._keys |= {(tenant_id, queue_id, name): number for name, number in found.items()}
-            numbers |= {(queue_id, name): self._keys[tenant_id, queue_id, name] for name in names}
+            numbers |= await self._key_ids(tenant_id, queue_id, names)
         return numbers
+
+    async def _key_ids(self, tenant_id: int, queue_id: int, names: set[str]) -> dict[tuple[int, str], int]:
+        async def look(unknown: set[str]) -> None:
+            found = await store.key_numbers(self._db, tenant_id, queue_id, unknown)
+            _make_room(self._keys)
+            self._keys.update({(tenant_id, queue_id, name): number for name, number in found.items()})
+
+        await self._learn((tenant_id, queue_id), lambda: {name for name in names if (tenant_id, queue_id, name) not in self._keys}, look)
+        return {(queue_id, name): self._keys[tenant_id, queue_id, name] for name in names}
+
+    async def _learn(self, place: Place, unknown: Callable[[], set[str]], look: Callable[[set[str]], Awaitable[None]]) -> None:
+        """Look names up until none is unknown, one look at a time: a crowd that meets new names shares the looks, and a failure, too."""
+        while names := unknown():
+            self._wanted[place] |= names
+            if (looking := self._looking.get(place)) is not None:
+                await asyncio.shield(looking)
+            else:
+                await self._look(place, look)
+
+    async def _look(self, place: Place, look: Callable[[set[str]], Awaitable[None]]) -> None:
+        looking = self._looking[place] = asyncio.get_running_loop().create_future()
+        try:
+            await look(self._wanted.pop(place))
+        except JobQueueError as error:
+            looking.set_exception(error)
+            looking.exception()  # seen, also when nobody else came
+            raise
+        finally:
+            del self._looking[place]
+            if not looking.done():
+                looking.set_result(None)
 
     async def learn_lanes(self, lanes: Iterable[Lane]) -> None:
         """Make sure the names of these lanes' tenants, queues and types are known."""

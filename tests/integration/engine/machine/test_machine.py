@@ -13,7 +13,7 @@ EXAMPLES, STEPS = 12, 60
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_any_order_of_operations_is_as_the_model_says(engine_database: str) -> None:
+def test_any_order_of_operations_is_as_the_model_says(database: str) -> None:
     number = int(os.environ.get("JOBQUEUE_MODEL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
     sys.stdout.write(f"state machine: JOBQUEUE_MODEL_SEED={number}\n")  # pytest shows it with a failure
-    run_machine(engine_database, examples=EXAMPLES, steps=STEPS, number=number)
+    run_machine(database, examples=EXAMPLES, steps=STEPS, number=number)
