@@ -36,6 +36,11 @@ TERMS: Final = LeaseTerms(
     retry_delay_s_base=5.0,
     retry_delay_s_max=3600.0,
 )
+END_LEASE: Final = """
+UPDATE jobqueue.lease
+SET lease_s = 0.1, expires_at = CASE WHEN job_id = $1 THEN timestamptz '-infinity' ELSE clock_timestamp() + interval '1 hour' END
+"""
+"""Have the lease of one job run out, and no other's. Short ones: a server that was just started spares those longer than it has been up."""
 UP_S: Final = 1e6
 """Long enough for every lease to have been renewed since the reaper came up."""
 WAIT_S_MAX: Final = 20.0

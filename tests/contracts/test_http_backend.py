@@ -17,7 +17,7 @@ from jobqueue.domain.lease import Directive
 from jobqueue.operations import jobs
 from jobqueue.worker.backends.http import HttpBackend, HttpOptions
 from tests.contracts.backend_suite import JOB_TYPE, BackendContract
-from tests.engine import UP_S
+from tests.engine import END_LEASE, UP_S
 from tests.integration.api.conftest import Api, make_key, open_api
 
 
@@ -54,7 +54,7 @@ class HttpScenario:
         return job_id
 
     async def end_lease(self, job_id: UUID) -> None:
-        await self.api.engine.raw.execute("UPDATE jobqueue.lease SET expires_at = '-infinity' WHERE job_id = $1", job_id)
+        await self.api.engine.raw.execute(END_LEASE, job_id)
         await self.api.engine.recover(after_s=0, up_s=UP_S)
 
     async def ask_to_cancel(self, job_id: UUID) -> None:

@@ -16,7 +16,7 @@ from jobqueue.domain.wakeup import encode
 from jobqueue.operations import jobs
 from jobqueue.worker.backends.postgres import PostgresBackend, PostgresOptions
 from tests.contracts.backend_suite import JOB_TYPE, BackendContract
-from tests.engine import TERMS, UP_S, Engine, open_engine
+from tests.engine import END_LEASE, TERMS, UP_S, Engine, open_engine
 
 
 class PostgresScenario:
@@ -60,7 +60,7 @@ class PostgresScenario:
             lanes.clear()
 
     async def end_lease(self, job_id: UUID) -> None:
-        await self.engine.raw.execute("UPDATE jobqueue.lease SET expires_at = '-infinity' WHERE job_id = $1", job_id)
+        await self.engine.raw.execute(END_LEASE, job_id)
         await self.engine.recover(after_s=0, up_s=UP_S)
 
     async def ask_to_cancel(self, job_id: UUID) -> None:

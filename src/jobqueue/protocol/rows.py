@@ -22,8 +22,6 @@ TOO_LONG: Final = f"the row is longer than {ROW_BYTES_MAX} bytes"
 NEVER_CLOSED: Final = "a quote opened in this row is never closed"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
-csv.field_size_limit(max(csv.field_size_limit(), ROW_BYTES_MAX))
-
 
 @dataclass(slots=True)
 class Row:
@@ -160,6 +158,7 @@ class CsvRows:
                 yield self._bad(TOO_LONG + ", or a quote in it is never closed")
             return
         try:
+            csv.field_size_limit(ROW_BYTES_MAX)  # the process's, which others may have changed meanwhile
             (values,) = csv.reader(["\n".join(self._open)], strict=True)
         except (csv.Error, ValueError):
             yield self._bad("there is something between a closing quote and the next comma")

@@ -28,7 +28,7 @@ RECORD_CHARS_MAX: Final = 1024 * 1024
 """One record with its line ends. A quote that is never closed swallows this much, then reading goes on."""
 
 FIELD_CHARS_MAX: Final = 128 * 1024
-"""One field. The csv module has a bound of its own, one for the whole process, of the same size unless a handler changed it."""
+"""One field. The csv module has one bound for the whole process, so it is set before each record."""
 
 BOM: Final = "\ufeff"
 MIB: Final = 1024**2
@@ -253,6 +253,7 @@ class Records:
         while True:
             line = reader.line_num + lines.unread + 1
             lines.record_chars = 0
+            csv.field_size_limit(FIELD_CHARS_MAX)  # the process's, which others may have changed meanwhile
             try:
                 fields = next(reader)
             except StopIteration:
