@@ -188,7 +188,7 @@ def test_bound_of_a_field_holds_though_another_handler_lifted_the_modules_own() 
         assert broken(result) == [(2, None, "size")]
         result = validate('a\n1\n"' + "x\n" * csv_text.RECORD_CHARS_MAX + "1\n")
         assert broken(result)[0] == (3, None, "size")
-        assert "more than 1,048,576 characters (up to line 5242" in result["errors"][0]["reason"]
+        assert "a field of more than 131,072 characters (up to line 65539)" in result["errors"][0]["reason"]
     finally:
         csv_module.field_size_limit(before)
 
