@@ -176,6 +176,18 @@ async def test_critical_jobs_come_first_four_of_five_while_others_wait(engine: E
     assert 30 <= Counter(got)["critical"] <= 34
 
 
+async def test_critical_jobs_never_take_another_tenant_s_turn(engine: Engine, acme: Caller) -> None:
+    other = await engine.tenant("other")
+    await engine.submit_all(acme, [request("t", priority=0) for _ in range(200)])
+    await engine.submit_all(other, [request("t", priority=3) for _ in range(100)])
+    claimer = await engine.claimer()
+    taken = Counter({acme.tenant: 0, other.tenant: 0})
+    for _ in range(20):
+        for lease in await claimer.claim(jobs_max=10):
+            taken[lease.tenant] += 1
+    assert taken == {acme.tenant: 100, other.tenant: 100}
+
+
 async def test_critical_jobs_take_all_when_nothing_else_waits(engine: Engine, acme: Caller) -> None:
     await engine.submit_all(acme, [request(priority=CRITICAL)] * 30)
     assert len(await engine.claim(30)) == 30
