@@ -101,7 +101,7 @@ class Brawl:
 async def run(dsn: str, *, seed: int, seconds: float) -> tuple[Brawl, int]:
     """Fight on a migrated, empty database; answers what was seen and the number of deadlocks. Raises when something is wrong."""
     async with open_engine(dsn, size=ACTORS) as engine:
-        caller = await engine.tenant("acme")
+        caller = await engine.tenant(f"brawl-{seed}")
         await engine.queue(caller, key_max_concurrent=3)
         brawl = Brawl(engine, caller, seed=seed, seconds=seconds)
         await brawl.run()

@@ -53,9 +53,11 @@ def _after(client: "Client", job: Any, seconds: float) -> Any:
 
 def follow(client: "Client", job_id: str, *, is_json: bool) -> None:
     """Print each event of a job's history as it comes, and its progress, until it ends. Raises RoleFailed unless it succeeded."""
-    job = client.get(job_id)  # before its events: what is final has all of them
     seen = _tell_events(client, job_id, -1, is_json=is_json)
-    if job.status not in FINAL:
+    job = client.get(job_id)  # after its events: what is not final now ends behind them
+    if job.status in FINAL:
+        _tell_events(client, job_id, seen, is_json=is_json)
+    else:
         for told in client.watch(job_id=str(job_id), after=str(max(0, seen))):
             if told.type == "job.progress" and not is_json:
                 show(f"              {told.job.progress:.0f}% {told.job.progress_message or ''}")

@@ -15,6 +15,8 @@ OLD_SECRET = "an old secret, long taken out of use by now"
 PUBLIC_KEY = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9\n-----END PUBLIC KEY-----\n"
 KID = key_id_of(SECRET)
 DEEP = b"[" * 700 + b"]" * 700
+DAY_S = 86_400
+"""Later than any run of the suite lasts: the tokens are made when it begins."""
 
 
 def part(value: Any) -> str:
@@ -113,8 +115,8 @@ def _claims() -> Iterator[tuple[str, str]]:
     changes: dict[str, dict[str, Any]] = {
         "expired": {"exp": now_s - 1},
         "expired long ago": {"exp": 0},
-        "valid later": {"nbf": now_s + 600},
-        "issued later": {"iat": now_s + 600},
+        "valid later": {"nbf": now_s + DAY_S},
+        "issued later": {"iat": now_s + DAY_S},
         "of another issuer": {"iss": "somebody"},
         "of two issuers": {"iss": [ISSUER, "somebody"]},
         "for somebody else": {"aud": "somebody"},

@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
+import structlog
 
 from jobqueue.api.bodies import BODY_BYTES_MAX, CREDENTIAL_BODY_BYTES_MAX
 from jobqueue.domain.access import Scope
@@ -70,8 +71,13 @@ async def test_a_mistake_of_ours_is_answered_without_its_trace_and_logged_once(c
         async def submit(self, *_: object) -> None:
             raise ZeroDivisionError("hush")
 
-    async with client_of(make_app(submitter=Broken())) as client:
-        answer = await client.post("/v1/jobs", json={"payload": {"job_type": "a"}}, headers=KEY)
+    configured = structlog.get_config()
+    structlog.reset_defaults()  # whatever a test before has set
+    try:
+        async with client_of(make_app(submitter=Broken())) as client:
+            answer = await client.post("/v1/jobs", json={"payload": {"job_type": "a"}}, headers=KEY)
+    finally:
+        structlog.configure(**configured)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "hush" not in answer.text
     assert "ZeroDivisionError" not in answer.text
