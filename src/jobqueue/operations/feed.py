@@ -128,6 +128,7 @@ class FeedTailer:
             self._covering, self._position = frozenset(), None
             self._mark, self._progress = SafeMark(), _Progress()
             return None
+        self._covering &= tenants  # whoever comes back in the middle of a tick that does not read for it waits for the next one
         await self._read_progress(tenants)
         await self._move_mark()
         if self._position is None and (self._mark.reached or not self._mark.is_waiting):
