@@ -102,7 +102,7 @@ BEGIN
       RETURN;
     END IF;
   END LOOP;
-  verdict := 'unknown';
+  RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the job moved in every look'; -- the caller tries again
 END $$;
 
 CREATE FUNCTION jobqueue.claim_v1(p_worker_id integer, p_claim_id uuid, p_lease_s double precision, p_timeout_s integer, p_grace_s double precision, p_tenant_cap integer, p_aging interval, p_tenants integer[], p_takes integer[], p_criticals integer[], p_lows bigint[], p_lane_tenants integer[], p_lane_queues integer[], p_lane_types integer[], p_lane_bands smallint[], p_lane_floors timestamp with time zone[], p_lane_limits integer[]) RETURNS TABLE(job_id uuid, token uuid, tenant_id integer, queue_id integer, type_id integer, band smallint, attempt smallint, attempts_max smallint, crashes smallint, floor timestamp with time zone, low bigint, key_id bigint, timeout_s integer, retry_base_s double precision, tags text[], metadata json, idempotency_key text, correlation_id text, traceparent text, data json)
@@ -511,7 +511,7 @@ BEGIN
       RETURN;
     END IF;
   END LOOP;
-  verdict := 'wrong_state';
+  RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the job moved in every look'; -- the caller tries again
 END $$;
 
 CREATE FUNCTION jobqueue.heartbeat_v1(p_tenant_id integer, p_ids uuid[], p_tokens uuid[], p_started_ago_s double precision[], p_progress double precision[], p_messages text[]) RETURNS TABLE(job_id uuid, token uuid, status text, expires_at timestamp with time zone)
@@ -696,8 +696,7 @@ BEGIN
     END IF;
   END LOOP;
   IF v_moved IS NULL THEN
-    verdict := 'wrong_state';
-    RETURN;
+    RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the job moved in every look'; -- the caller tries again
   END IF;
 
   v_moved.priority := coalesce(p_priority, v_moved.priority);
@@ -1035,7 +1034,7 @@ BEGIN
       RETURN;
     END IF;
   END LOOP;
-  verdict := 'wrong_state';
+  RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the job moved in every look'; -- the caller tries again
 END $$;
 
 CREATE TABLE jobqueue.tenant_queue (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobqueue.domain.errors import NotFound, WrongState
+from jobqueue.domain.errors import DatabaseUnavailable, NotFound, WrongState
 from jobqueue.domain.lifecycle import Status
 from jobqueue.operations import jobs, upkeep
 from jobqueue.operations.jobs import Caller
@@ -112,3 +112,20 @@ async def test_another_tenant_s_job_is_not_there(engine: Engine, acme: Caller) -
             await jobs.retry(engine.db, other, job_id, is_reset=True)
     assert await engine.status(acme, waiting) is S.QUEUED
     assert (await engine.row("lease", held))["cancel_requested_at"] is None
+
+
+async def test_a_job_that_moves_in_every_look_is_never_called_unknown(engine: Engine, acme: Caller) -> None:
+    job_id = await engine.submit(acme)
+    # the inbox stands for a place that is always one look ahead: the job is there, and no verb by id takes it from there
+    await engine.raw.execute("DELETE FROM jobqueue.ready")
+    await engine.raw.execute(
+        """INSERT INTO jobqueue.inbox (tenant_id, queue, job_type, data, job_id, priority)
+        SELECT tenant_id, 'default', 'echo', '{}', job_id, priority FROM jobqueue.job"""
+    )
+    with pytest.raises(DatabaseUnavailable):
+        await cancel(engine, acme, job_id)
+    with pytest.raises(DatabaseUnavailable):
+        await jobs.patch(engine.db, acme, job_id, priority=0)
+    await engine.raw.execute("DELETE FROM jobqueue.inbox")
+    with pytest.raises(WrongState):  # in no place at all: it succeeded
+        await cancel(engine, acme, job_id)

@@ -62,5 +62,5 @@ BEGIN
       RETURN;
     END IF;
   END LOOP;
-  verdict := 'unknown';
+  RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the job moved in every look'; -- the caller tries again
 END $$;

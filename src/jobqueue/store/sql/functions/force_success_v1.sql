@@ -36,5 +36,5 @@ BEGIN
       RETURN;
     END IF;
   END LOOP;
-  verdict := 'wrong_state';
+  RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the job moved in every look'; -- the caller tries again
 END $$;

@@ -50,8 +50,7 @@ BEGIN
     END IF;
   END LOOP;
   IF v_moved IS NULL THEN
-    verdict := 'wrong_state';
-    RETURN;
+    RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the job moved in every look'; -- the caller tries again
   END IF;
 
   v_moved.priority := coalesce(p_priority, v_moved.priority);
