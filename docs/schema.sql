@@ -1959,6 +1959,67 @@ ALTER TABLE jobqueue.tenant ALTER COLUMN tenant_id ADD GENERATED ALWAYS AS IDENT
     CACHE 1
 );
 
+CREATE TABLE jobqueue.webhook (
+    webhook_id uuid NOT NULL,
+    tenant_id integer NOT NULL,
+    url text NOT NULL,
+    description text,
+    event_types text[] NOT NULL,
+    queues text[] NOT NULL,
+    job_types text[] NOT NULL,
+    state text DEFAULT 'active'::text NOT NULL,
+    disabled_reason text,
+    disabled_at timestamp with time zone,
+    secret_sealed text NOT NULL,
+    previous_sealed text,
+    previous_until timestamp with time zone,
+    failures_in_row integer DEFAULT 0 NOT NULL,
+    failing_since timestamp with time zone,
+    resume_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT webhook_disabled CHECK ((((state = 'disabled'::text) = (disabled_reason IS NOT NULL)) AND ((state = 'disabled'::text) = (disabled_at IS NOT NULL)))),
+    CONSTRAINT webhook_disabled_reason CHECK ((disabled_reason = ANY (ARRAY['asked'::text, 'gone'::text, 'failing'::text]))),
+    CONSTRAINT webhook_failures CHECK (((failures_in_row >= 0) AND ((failures_in_row > 0) = (failing_since IS NOT NULL)))),
+    CONSTRAINT webhook_previous CHECK (((previous_sealed IS NULL) = (previous_until IS NULL))),
+    CONSTRAINT webhook_state CHECK ((state = ANY (ARRAY['active'::text, 'disabled'::text])))
+);
+
+COMMENT ON TABLE jobqueue.webhook IS 'An endpoint of a tenant that is told of its jobs'' events; an empty filter is all. Secrets are sealed with a key made of the API''s, since signing needs them. resume_at: after many failures in a row nothing is sent before.';
+
+CREATE TABLE jobqueue.webhook_cursor (
+    is_it boolean DEFAULT true NOT NULL,
+    seq bigint NOT NULL,
+    CONSTRAINT webhook_cursor_one_row CHECK (is_it)
+);
+
+COMMENT ON TABLE jobqueue.webhook_cursor IS 'One row: up to which seq of event deliveries have been made; moved in the transaction that makes them, under its lock.';
+
+CREATE TABLE jobqueue.webhook_delivery (
+    webhook_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    tenant_id integer NOT NULL,
+    job_id uuid,
+    type text NOT NULL,
+    event_at timestamp with time zone NOT NULL,
+    body text NOT NULL,
+    status text NOT NULL,
+    attempts smallint DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    tried_at timestamp with time zone,
+    answer_status smallint,
+    answer_excerpt text,
+    answer_s double precision,
+    error text,
+    CONSTRAINT webhook_delivery_attempts CHECK ((attempts >= 0)),
+    CONSTRAINT webhook_delivery_next_at CHECK (((status = 'pending'::text) = (next_at IS NOT NULL))),
+    CONSTRAINT webhook_delivery_status CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text, 'skipped'::text])))
+)
+WITH (autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0', autovacuum_analyze_scale_factor='0.5', vacuum_truncate=off);
+
+COMMENT ON TABLE jobqueue.webhook_delivery IS 'One event for one endpoint. seq: the event''s public number, by which with the endpoint the delivery''s id is made. next_at of one that is being sent is when that is taken for lost; attempts, counted as a try begins, fences its end.';
+
 ALTER TABLE jobqueue.worker ALTER COLUMN worker_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME jobqueue.worker_worker_id_seq
     START WITH 1
@@ -2043,6 +2104,15 @@ ALTER TABLE ONLY jobqueue.tenant
 ALTER TABLE ONLY jobqueue.tenant_queue
     ADD CONSTRAINT tenant_queue_pkey PRIMARY KEY (tenant_id, queue_id);
 
+ALTER TABLE ONLY jobqueue.webhook_cursor
+    ADD CONSTRAINT webhook_cursor_pkey PRIMARY KEY (is_it);
+
+ALTER TABLE ONLY jobqueue.webhook_delivery
+    ADD CONSTRAINT webhook_delivery_pkey PRIMARY KEY (webhook_id, seq);
+
+ALTER TABLE ONLY jobqueue.webhook
+    ADD CONSTRAINT webhook_pkey PRIMARY KEY (webhook_id);
+
 ALTER TABLE ONLY jobqueue.worker
     ADD CONSTRAINT worker_pkey PRIMARY KEY (worker_id);
 
@@ -2095,6 +2165,10 @@ CREATE UNIQUE INDEX scheduled_job ON jobqueue.scheduled USING btree (tenant_id, 
 CREATE INDEX scheduled_start_by ON jobqueue.scheduled USING btree (start_by) WHERE (start_by IS NOT NULL);
 
 CREATE INDEX tally_tenant ON jobqueue.tally USING btree (tenant_id);
+
+CREATE INDEX webhook_delivery_due ON jobqueue.webhook_delivery USING btree (webhook_id, next_at, seq) WHERE (status = 'pending'::text);
+
+CREATE INDEX webhook_tenant ON jobqueue.webhook USING btree (tenant_id, webhook_id);
 
 CREATE UNIQUE INDEX worker_name ON jobqueue.worker USING btree (COALESCE(tenant_id, 0), name);
 
@@ -2160,6 +2234,10 @@ CREATE POLICY one_tenant ON jobqueue.tenant TO jobqueue_tenant USING ((tenant_id
 
 CREATE POLICY one_tenant ON jobqueue.tenant_queue TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
 
+CREATE POLICY one_tenant ON jobqueue.webhook TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.webhook_delivery TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
 CREATE POLICY one_tenant ON jobqueue.worker TO jobqueue_tenant USING (((tenant_id IS NULL) OR (tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
 
 ALTER TABLE jobqueue.outcome ENABLE ROW LEVEL SECURITY;
@@ -2183,5 +2261,9 @@ ALTER TABLE jobqueue.tally ENABLE ROW LEVEL SECURITY;
 ALTER TABLE jobqueue.tenant ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE jobqueue.tenant_queue ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.webhook ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.webhook_delivery ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE jobqueue.worker ENABLE ROW LEVEL SECURITY;

@@ -514,6 +514,78 @@ stream_ticket = Table(
     comment="Lets a browser open one live stream, which cannot send a header: whom it speaks for. Deleted when it is used.",
 )
 
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("webhook_id", Uuid, primary_key=True),
+    Column("tenant_id", Integer, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("description", Text),
+    Column("event_types", ARRAY(Text), nullable=False),
+    Column("queues", ARRAY(Text), nullable=False),
+    Column("job_types", ARRAY(Text), nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'active'")),
+    Column("disabled_reason", Text),
+    Column("disabled_at", Moment),
+    Column("secret_sealed", Text, nullable=False),
+    Column("previous_sealed", Text),
+    Column("previous_until", Moment),
+    Column("failures_in_row", Integer, nullable=False, server_default=text("0")),
+    Column("failing_since", Moment),
+    Column("resume_at", Moment),
+    Column("created_at", Moment, nullable=False, server_default=NOW),
+    Column("updated_at", Moment, nullable=False, server_default=NOW),
+    CheckConstraint("state IN ('active', 'disabled')", name="state"),
+    CheckConstraint("disabled_reason IN ('asked', 'gone', 'failing')", name="disabled_reason"),
+    CheckConstraint(
+        "(state = 'disabled') = (disabled_reason IS NOT NULL) AND (state = 'disabled') = (disabled_at IS NOT NULL)", name="disabled"
+    ),
+    CheckConstraint("(previous_sealed IS NULL) = (previous_until IS NULL)", name="previous"),
+    CheckConstraint("failures_in_row >= 0 AND (failures_in_row > 0) = (failing_since IS NOT NULL)", name="failures"),
+    comment="An endpoint of a tenant that is told of its jobs' events; an empty filter is all. Secrets are sealed with a key made of the "
+    "API's, since signing needs them. resume_at: after many failures in a row nothing is sent before.",
+)
+Index("webhook_tenant", webhook.c.tenant_id, webhook.c.webhook_id)
+
+webhook_delivery = Table(
+    "webhook_delivery",
+    metadata,
+    Column("webhook_id", Uuid, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("tenant_id", Integer, nullable=False),
+    Column("job_id", Uuid),
+    Column("type", Text, nullable=False),
+    Column("event_at", Moment, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
+    Column("next_at", Moment),
+    Column("created_at", Moment, nullable=False, server_default=NOW),
+    Column("tried_at", Moment),
+    Column("answer_status", SmallInteger),
+    Column("answer_excerpt", Text),
+    Column("answer_s", Double),
+    Column("error", Text),
+    PrimaryKeyConstraint("webhook_id", "seq"),
+    CheckConstraint("status IN ('pending', 'delivered', 'failed', 'skipped')", name="status"),
+    CheckConstraint("(status = 'pending') = (next_at IS NOT NULL)", name="next_at"),
+    CheckConstraint("attempts >= 0", name="attempts"),
+    comment="One event for one endpoint. seq: the event's public number, by which with the endpoint the delivery's id is made. "
+    "next_at of one that is being sent is when that is taken for lost; attempts, counted as a try begins, fences its end.",
+    postgresql_with=HOT,
+)
+Index("webhook_delivery_due", webhook_delivery.c.webhook_id, webhook_delivery.c.next_at, webhook_delivery.c.seq,
+      postgresql_where=text("status = 'pending'"))  # fmt: skip
+
+webhook_cursor = Table(
+    "webhook_cursor",
+    metadata,
+    Column("is_it", Boolean, primary_key=True, server_default=text("true")),
+    Column("seq", BigInteger, nullable=False),
+    CheckConstraint("is_it", name="one_row"),
+    comment="One row: up to which seq of event deliveries have been made; moved in the transaction that makes them, under its lock.",
+)
+
 leader = Table(
     "leader",
     metadata,
