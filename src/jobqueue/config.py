@@ -1,10 +1,12 @@
 """Every setting of the product, read once from the environment.
 
 Only apps and cli import this. Each variable has its canonical JOBQUEUE_ name; some also go by the older name deployments set, and the
-canonical one wins. An empty variable is one that is not set. A wrong value ends the start with one line that names the variable.
+canonical one wins. An empty variable is one that is not set. A wrong value ends the start with one line that names the variable. What is
+secret may stand in a file instead, which the variable with _FILE behind its name points to: so containers are given secrets.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -12,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from jobqueue.domain.addresses import parse_networks
 
 PREFIX: Final = "JOBQUEUE_"
+FILE_SUFFIX: Final = "_FILE"
 SECRET_KEY_BYTES_MIN: Final = 32
 SECONDS_MAX: Final = 30 * 24 * 3600.0
 POSTGRES_SCHEMES: Final = {"postgresql", "postgres", "postgresql+asyncpg"}
@@ -146,7 +149,7 @@ def load(env: Mapping[str, str], *, needs: Collection[str] = ()) -> Settings:
 
     needs names the attributes a role cannot run without, such as "database_url". Raises ConfigurationError.
     """
-
+    env = {**env, **_kept_in_files(env)}
     try:
         settings = Settings.model_validate({field: env[name] for field in Settings.model_fields if (name := _used_name(field, env))})
     except ValidationError as error:
@@ -157,6 +160,30 @@ def load(env: Mapping[str, str], *, needs: Collection[str] = ()) -> Settings:
     return settings
 
 
+def secret_names() -> Iterable[str]:
+    """List the variables whose value may stand in a file."""
+    return (name for field, about in Settings.model_fields.items() if not about.repr for name in _names(field))
+
+
+def _kept_in_files(env: Mapping[str, str]) -> dict[str, str]:
+    """Read what stands in files, where the variable itself is not set. Raises ConfigurationError."""
+    return {
+        name: _read(name + FILE_SUFFIX, path) for name in secret_names() if not _is_set(name, env) and (path := env.get(name + FILE_SUFFIX))
+    }
+
+
+def _read(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ConfigurationError(f"{name}: cannot read {path}: {reason}") from error
+
+
+def _is_set(name: str, env: Mapping[str, str]) -> bool:
+    return bool(env.get(name, "").strip())
+
+
 def _names(field: str) -> list[str]:
     """List the variables that set a field, the canonical one first."""
     canonical = PREFIX + ("API_SECRET_KEY" if field == "api_secret_keys" else field.upper())
@@ -165,7 +192,7 @@ def _names(field: str) -> list[str]:
 
 def _used_name(field: str, env: Mapping[str, str]) -> str | None:
     """Find the variable that sets the field here, if one does."""
-    return next((name for name in _names(field) if env.get(name, "").strip()), None)
+    return next((name for name in _names(field) if _is_set(name, env)), None)
 
 
 def _explain(loc: tuple[int | str, ...], message: str, env: Mapping[str, str]) -> str:

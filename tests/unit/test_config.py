@@ -1,8 +1,10 @@
 """Settings: names, defaults and bounds of the contract, and one clear line for what is wrong."""
 
+from pathlib import Path
+
 import pytest
 
-from jobqueue.config import ConfigurationError, Settings, load
+from jobqueue.config import ConfigurationError, Settings, load, secret_names
 
 KEY = "k" * 32
 OTHER_KEY = "o" * 40
@@ -171,3 +173,42 @@ def test_what_a_role_needs_must_be_set(field: str, variable: str, value: str) ->
     assert load({variable: value}, needs=[field])
     with pytest.raises(ConfigurationError, match=f"^JOBQUEUE_{variable} is not set: "):
         load({}, needs=[field])
+
+
+# ------------------------------------------------------------------------------------------------ secrets in files
+
+
+SECRETS = [
+    ("JOBQUEUE_DATABASE_URL", "database_url", "postgresql://a/b", "postgresql://c/d"),
+    ("DATABASE_URL", "database_url", "postgresql://a/b", "postgresql://c/d"),
+    ("JOBQUEUE_DATABASE_DIRECT_URL", "database_direct_url", "postgresql://a/b", "postgresql://c/d"),
+    ("JOBQUEUE_API_SECRET_KEY", "api_secret_keys", KEY, OTHER_KEY),
+    ("API_SECRET_KEY", "api_secret_keys", KEY, OTHER_KEY),
+    ("JOBQUEUE_SMTP_USERNAME", "smtp_username", "me", "you"),
+    ("JOBQUEUE_SMTP_PASSWORD", "smtp_password", "1", "2"),
+]
+
+
+@pytest.mark.parametrize(("name", "field", "value", "other"), SECRETS)
+def test_a_secret_may_stand_in_a_file_and_the_variable_itself_goes_first(
+    name: str, field: str, value: str, other: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"{value}\n")
+    assert getattr(load({f"{name}_FILE": str(file)}), field) == getattr(load({name: value}), field)
+    assert getattr(load({f"{name}_FILE": str(file), name: other}), field) == getattr(load({name: other}), field)
+
+
+def test_every_secret_and_nothing_else_may_stand_in_a_file() -> None:
+    assert set(secret_names()) == {name for name, *_ in SECRETS}
+
+
+def test_a_file_that_cannot_be_read_is_named_with_its_variable(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"^JOBQUEUE_API_SECRET_KEY_FILE: cannot read {tmp_path}/none: No such file or directory$"):
+        load({"JOBQUEUE_API_SECRET_KEY_FILE": f"{tmp_path}/none"})
+
+
+def test_a_wrong_value_in_a_file_is_refused_as_one_in_the_variable_is(tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("short")
+    with pytest.raises(ConfigurationError, match="JOBQUEUE_API_SECRET_KEY: each key must have at least 32 bytes"):
+        load({"JOBQUEUE_API_SECRET_KEY_FILE": f"{tmp_path}/short"})

@@ -72,7 +72,7 @@ def worker(
 def service_of_worker() -> tuple[str, str] | None:
     """The service a worker without a database works for: its address and the key."""
     url, api_key = os.environ.get("JOBQUEUE_URL"), os.environ.get("JOBQUEUE_API_KEY")
-    has_database = any(os.environ.get(name) for name in ("JOBQUEUE_DATABASE_URL", "DATABASE_URL"))
+    has_database = any(os.environ.get(name + kind) for name in ("JOBQUEUE_DATABASE_URL", "DATABASE_URL") for kind in ("", "_FILE"))
     return (url, api_key) if url and api_key and not has_database else None
 
 
