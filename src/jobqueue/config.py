@@ -118,6 +118,10 @@ class Settings(BaseModel):
     smtp_from: str | None = None
 
     retention_days: int = Field(default=30, ge=2, le=3650)
+    webhook_networks: Annotated[Names, AfterValidator(_networks)] = []
+    """What webhooks may be delivered to although it is not public."""
+    webhook_retention_days: int = Field(default=7, ge=5, le=3650)
+    """From when a delivery was made; longer than one is tried."""
     registration: Annotated[Literal["closed", "open"], BeforeValidator(_lower)] = "closed"
 
     metrics_port: int = Field(default=9090, ge=0, le=65535)

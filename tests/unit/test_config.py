@@ -39,6 +39,8 @@ DEFAULTS = {
     "smtp_password": None,
     "smtp_from": None,
     "retention_days": 30,
+    "webhook_networks": [],
+    "webhook_retention_days": 7,
     "registration": "closed",
     "metrics_port": 9090,
     "metrics_open": False,

@@ -1,5 +1,7 @@
 """The reaper role: the services of time, the metrics port. Composition only."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from uuid import uuid4
 
@@ -10,11 +12,17 @@ from jobqueue.apps.metrics_port import MetricsPort
 from jobqueue.apps.process import fault_teller, make_telemetry
 from jobqueue.apps.signals import Stops
 from jobqueue.config import Settings
+from jobqueue.domain.addresses import parse_networks
 from jobqueue.operations.database import open_database
-from jobqueue.reaper.services import CONNECTIONS, build_services
+from jobqueue.operations.webhook_secrets import SecretBox
+from jobqueue.outbound.http import Guard, resolver
+from jobqueue.reaper.services import CONNECTIONS, WebhookTerms, build_services
+from jobqueue.telemetry.logs import get_logger
 
 SECONDS_PER_DAY: Final = 24 * 3600.0
 DIRECT_CONNECTIONS: Final = 1
+RESOLVER_THREADS: Final = 64
+"""Look-ups of names at once: some servers of names are slow to say that there is none such."""
 STOP_S_MAX: Final = 2.0
 """For one service to end; what it was at is one transaction, done or undone."""
 
@@ -33,6 +41,7 @@ async def serve(settings: Settings, stops: Stops) -> None:
                 submit_defaults(settings),
                 holder=uuid4(),
                 retention_s=settings.retention_days * SECONDS_PER_DAY,
+                webhooks=_webhook_terms(settings),
                 clock=SystemClock(),
                 on_fault=fault_teller(telemetry),
                 emit=telemetry.emit,
@@ -41,3 +50,17 @@ async def serve(settings: Settings, stops: Stops) -> None:
             await run_services([port, *services], stops.stop, stop_s_max=STOP_S_MAX)
         finally:
             await direct_db.close()
+
+
+def _webhook_terms(settings: Settings) -> WebhookTerms | None:
+    """What webhooks are sent under; None without the API's secret key, which their secrets are sealed with."""
+    if not settings.api_secret_keys:
+        get_logger().warning("webhooks.left_out", remedy="give this reaper JOBQUEUE_API_SECRET_KEY, or run another one that has it")
+        return None
+    threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolver")
+    return WebhookTerms(
+        box=SecretBox(settings.api_secret_keys),
+        guard=Guard(allowed=parse_networks(settings.webhook_networks), resolve=resolver(threads)),
+        now_s=time.time,
+        kept_s=settings.webhook_retention_days * SECONDS_PER_DAY,
+    )

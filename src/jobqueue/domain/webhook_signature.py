@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 SECRET_BYTES: Final = 32
-SECRET_PREFIX: Final = "whsec_"
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how secrets begin
 VERSION: Final = "v1"
 
 

@@ -12,9 +12,10 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import Executor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 import httpx2
@@ -57,10 +58,29 @@ class OutboundFailed(Exception):
     """The request was made, or tried, and got no answer: the name is not known just now, nobody listens, the connection broke."""
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """Ask the system for every address of a name."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+def resolver(threads: Executor | None = None) -> Resolve:
+    """Make what asks the system for every address of a name. threads: where it waits; None: beside whatever else waits in this process."""
+
+    async def ask(host: str, port: int) -> list[str]:
+        if _is_address(host):
+            return [host]
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(threads, look_up)
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+    return ask
+
+
+def _is_address(host: str) -> bool:
+    """Whether there is nothing to look up; other forms of an address, such as 127.1, are the system's to read."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+resolve: Final[Resolve] = resolver()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,4 +49,14 @@ class PartitionDropped:
     week: str
 
 
+@dataclass(frozen=True, slots=True)
+class WebhookDisabled:
+    """An endpoint is told no more. reason: `gone`, it answered 410; `failing`, it took nothing for days."""
+
+    name: ClassVar[str] = "webhook.disabled"
+    tenant_id: str
+    webhook_id: str
+    reason: str
+
+
 Emit = Callable[[Event], None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from jobqueue.aio.clock import Clock
@@ -12,6 +14,8 @@ from jobqueue.operations.inbox import Inbox
 from jobqueue.operations.intake import SubmitDefaults
 from jobqueue.operations.leases import LeaseTerms
 from jobqueue.operations.wakeups import Waker
+from jobqueue.operations.webhook_secrets import SecretBox
+from jobqueue.outbound.http import Guard
 from jobqueue.reaper.events import Emit
 from jobqueue.reaper.keepers import (
     Expirer,
@@ -26,8 +30,20 @@ from jobqueue.reaper.keepers import (
 )
 from jobqueue.reaper.leader import Leader
 from jobqueue.reaper.lease_recoverer import LeaseRecoverer
+from jobqueue.reaper.webhook_keepers import WebhookFanOut, WebhookMeter, WebhookSecretKeeper, WebhookSweeper
+from jobqueue.reaper.webhook_sender import WebhookSender
 
-CONNECTIONS = 7
+CONNECTIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTerms:
+    """What webhooks are sent under. now_s tells Unix time, which signatures carry; kept_s: how long a delivery is kept."""
+
+    box: SecretBox
+    guard: Guard
+    now_s: Callable[[], float]
+    kept_s: float
 
 
 def build_services(
@@ -38,11 +54,15 @@ def build_services(
     *,
     holder: UUID,
     retention_s: float,
+    webhooks: WebhookTerms | None,
     clock: Clock,
     on_fault: OnFault,
     emit: Emit,
 ) -> list[Service]:
-    """Make the reaper's services. direct_db bypasses a pooler, for leadership; holder is random, new at each process start."""
+    """Make the reaper's services. direct_db bypasses a pooler, for leadership; holder is random, new at each process start.
+
+    webhooks None: they are left to other reapers, for want of the key that opens their secrets.
+    """
     waker = Waker(db, clock=clock)
     leader = Leader(direct_db, holder=holder, clock=clock, on_fault=on_fault, emit=emit)
     return [
@@ -58,4 +78,18 @@ def build_services(
         HealthKeeper(db, leader, clock=clock, on_fault=on_fault, emit=emit),
         PartitionKeeper(db, leader, kept_s=retention_s, clock=clock, on_fault=on_fault, emit=emit),
         IdempotencySweeper(db, leader, clock=clock, on_fault=on_fault),
+        *(() if webhooks is None else _webhook_services(db, leader, webhooks, clock=clock, on_fault=on_fault, emit=emit)),
     ]
+
+
+def _webhook_services(
+    db: Database, leader: Leader, terms: WebhookTerms, *, clock: Clock, on_fault: OnFault, emit: Emit
+) -> Sequence[Service]:
+    sender = WebhookSender(db, leader, terms.box, terms.guard, now_s=terms.now_s, clock=clock, on_fault=on_fault, emit=emit)
+    return (
+        sender,
+        WebhookFanOut(db, leader, wake=sender.wake, clock=clock, on_fault=on_fault),
+        WebhookSweeper(db, leader, kept_s=terms.kept_s, clock=clock, on_fault=on_fault),
+        WebhookSecretKeeper(db, leader, terms.box, clock=clock, on_fault=on_fault),
+        WebhookMeter(db, leader, clock=clock, on_fault=on_fault, emit=emit),
+    )

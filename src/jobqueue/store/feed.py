@@ -35,7 +35,7 @@ async def forgotten(db: Database) -> int:
     return int(await db.fetch_value(statement("feed/forgotten")) or 0)
 
 
-async def events(db: Database, tenant_ids: Sequence[int], *, seq_after: int, seq_last: int, limit: int) -> list[FeedRow]:
+async def events(db: Database | Transaction, tenant_ids: Sequence[int], *, seq_after: int, seq_last: int, limit: int) -> list[FeedRow]:
     """Read rows of these tenants' jobs with seq_after < seq <= seq_last, in order, the first `limit` of them."""
     return _rows(await db.fetch(EVENTS, tenant_ids=tenant_ids, seq_after=seq_after, seq_last=seq_last, limit=limit))
 

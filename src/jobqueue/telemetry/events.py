@@ -166,6 +166,28 @@ class StreamsMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhooksTried:
+    """Deliveries of one tenant were tried with one outcome: delivered, retried, failed.
+
+    delays_s: of those delivered at their first try, how long after their event that was.
+    """
+
+    name: ClassVar[str] = "webhook.tried"
+    tenant_id: str
+    outcome: str
+    count: int
+    delays_s: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WebhooksMeasured:
+    """The deliveries that are due were looked at; lag_s: for how long the oldest has been, of endpoints that take what they are sent."""
+
+    name: ClassVar[str] = "webhook.measured"
+    lag_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class WorkersMeasured:
     """The live workers were counted by state."""
 

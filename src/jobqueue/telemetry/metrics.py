@@ -86,6 +86,22 @@ class Metrics:
         self._define_database()
         self._feed_lag = Gauge("feed_lag_seconds", "How long the live feed's oldest untold event has been known.", registry=registry)
         self._streams = Gauge("live_streams", "Live streams open in this process.", registry=registry)
+        self._define_webhooks()
+
+    def _define_webhooks(self) -> None:
+        registry = self.registry
+        self._tried = Counter("webhook_deliveries_total", "Tries of deliveries.", ["tenant_id", "outcome"], registry=registry)
+        self._told = Histogram(
+            "webhook_delivery_seconds",
+            "From an event to its delivery, of those delivered at the first try.",
+            buckets=WAIT_BUCKETS_S,
+            registry=registry,
+        )
+        self._webhook_lag = Gauge(
+            "webhook_lag_seconds",
+            "How long the oldest due delivery has been, of endpoints that take what they are sent.",
+            registry=registry,
+        )
 
     def _define_database(self) -> None:
         registry = self.registry
@@ -111,6 +127,8 @@ class Metrics:
         telemetry.subscribe(events.WorkersMeasured, self.set_workers)
         telemetry.subscribe(events.FeedMeasured, self.set_feed)
         telemetry.subscribe(events.StreamsMeasured, self.set_streams)
+        telemetry.subscribe(events.WebhooksTried, self.count_webhooks)
+        telemetry.subscribe(events.WebhooksMeasured, self.set_webhooks)
 
     def count_submitted(self, event: events.JobsSubmitted) -> None:
         """Add to jobs_submitted_total."""
@@ -177,6 +195,15 @@ class Metrics:
     def set_streams(self, event: events.StreamsMeasured) -> None:
         """Set live_streams."""
         self._streams.set(event.count)
+
+    def count_webhooks(self, event: events.WebhooksTried) -> None:
+        """Add to webhook_deliveries_total and webhook_delivery_seconds."""
+        self._tried.labels(self._tenant(event.tenant_id), event.outcome).inc(event.count)
+        observe_all(self._told, event.delays_s)
+
+    def set_webhooks(self, event: events.WebhooksMeasured) -> None:
+        """Set webhook_lag_seconds."""
+        self._webhook_lag.set(event.lag_s)
 
     def render(self, tenant_id: str | None = None) -> bytes:
         """Write all series as text (CONTENT_TYPE); with a tenant, only its own. A tenant that shares `other` has none."""

@@ -102,7 +102,8 @@ def test_body_has_the_three_members_of_the_standard() -> None:
     assert told["data"] == {
         "cursor": "42",
         "job": {
-            "id": str(JOB), "tenant_id": "acme", "queue": "mails", "job_type": "send", "status": "succeeded", "attempt": 2, "worker_id": "w",
+            "id": str(JOB), "tenant_id": "acme", "queue": "mails", "job_type": "send", "status": "succeeded", "attempt": 2,
+            "worker_id": "w",
         },
     }  # fmt: skip
 

@@ -29,6 +29,9 @@ OURS: dict[str, set[str]] = {
     "database_dead_rows": {"table"},
     "feed_lag_seconds": set(),
     "live_streams": set(),
+    "webhook_deliveries_total": {"tenant_id", "outcome"},
+    "webhook_delivery_seconds_count": set(),
+    "webhook_lag_seconds": set(),
 }
 """Beyond the contract."""
 
@@ -46,6 +49,8 @@ def tell_everything(telemetry: Telemetry, tenant_id: str = "acme") -> None:
     telemetry.emit(events.DatabaseMeasured(1.0, 0.0, 2, 3, {"ready": 4}))
     telemetry.emit(events.FeedMeasured(0.25))
     telemetry.emit(events.StreamsMeasured(5))
+    telemetry.emit(events.WebhooksTried(tenant_id, "delivered", 2, [0.1, 0.2]))
+    telemetry.emit(events.WebhooksMeasured(0.5))
 
 
 def samples(metrics: Metrics, tenant_id: str | None = None) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
