@@ -57,7 +57,7 @@ async def serve_on(settings: Settings, listener: socket.socket, stop: asyncio.Ev
     assert settings.direct_url is not None
     async with opened(settings, size=CONNECTIONS, purpose="api") as db:
         clock = SystemClock()
-        waker = Waker(db, clock=clock)
+        waker = Waker(db, clock=clock, here=lambda lanes: polls.heard(lanes))
         names, keys, users = NameBook(db), KeyRing(db, clock=clock), UserRing(db, clock=clock)
         rings: dict[str, KeyRing | UserRing] = {"key": keys, "user": users}
         hub = Hub(still_lives=lambda holder: rings[holder.kind].still_lives(holder.id), now_s=time.time, clock=clock, telemetry=telemetry)

@@ -60,7 +60,7 @@ async def test_a_frozen_link_is_noticed_within_ten_seconds_and_made_again(engine
     assert wakeups.PING_INTERVAL_S + listener.PING_S_MAX < NOTICED_S_MAX
 
 
-def has(items: list[object] | list[float] | list[list[Lane] | None], count: int):  # type: ignore[no-untyped-def]
+def has(items: list[object] | list[float] | list[list[Lane] | None] | list[list[Lane]], count: int):  # type: ignore[no-untyped-def]
     async def look() -> bool:
         return len(items) >= count
 
@@ -77,3 +77,12 @@ async def test_a_thousand_wake_ups_at_once_are_few_notifications(engine: Engine)
         await until(has(told, 1), within_s=5)
     raw.terminate()
     assert len(told) <= 2
+
+
+async def test_claimers_of_the_same_process_are_told_without_the_database(engine: Engine) -> None:
+    here: list[list[Lane]] = []
+    async with running(waker := Waker(engine.db, clock=engine.clock, here=here.append)):
+        await engine.db.close()
+        waker.wake_all([(1, 2, 3, 0), (1, 2, 3, 1)])
+        await until(has(here, 1), within_s=5)
+    assert here == [[(1, 2, 3, 0), (1, 2, 3, 1)]]
