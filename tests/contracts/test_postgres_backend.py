@@ -11,12 +11,14 @@ import orjson
 import pytest_asyncio
 
 from jobqueue.aio.clock import SystemClock
+from jobqueue.domain.outcome import OutcomeKind
 from jobqueue.domain.rotation import Lane
 from jobqueue.domain.wakeup import encode
 from jobqueue.operations import jobs
+from jobqueue.operations.wakeups import CHANNEL
 from jobqueue.worker.backends.postgres import PostgresBackend, PostgresOptions
 from tests.contracts.backend_suite import JOB_TYPE, BackendContract
-from tests.engine import END_LEASE, TERMS, UP_S, Engine, open_engine
+from tests.engine import END_LEASE, TERMS, UP_S, Engine, open_engine, outcome, settlement
 
 
 class PostgresScenario:
@@ -78,3 +80,19 @@ async def scenario(database: str) -> AsyncIterator[PostgresScenario]:
 
 class TestPostgresBackend(BackendContract):
     pass
+
+
+async def test_what_is_given_back_last_is_told_before_the_connections_go(scenario: PostgresScenario) -> None:
+    raw = await scenario.engine.connect()
+    try:
+        await scenario.submit({})
+        backend = await scenario.open_backend()
+        (lease,) = await backend.claim(jobs_max=1)
+        told: list[str] = []
+        await raw.add_listener(CHANNEL, lambda *args: told.append(args[-1]))
+        await backend.settle([settlement(lease, outcome(OutcomeKind.RELEASED, ran_s=None))])
+        await backend.close()
+        await raw.execute("SELECT 1")  # what was notified before has come with the answer
+        assert told, "nobody was told of the job"
+    finally:
+        raw.terminate()

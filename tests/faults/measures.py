@@ -153,12 +153,13 @@ def figures(history: History) -> dict[str, Any]:
         (call.invoke.at_ns, (call.end.at_ns - call.invoke.at_ns) / NS_PER_S) for call in history.calls("claim") if call.end is not None
     ]
     unknown = sum(call.kind == "info" for call in submits)
+    first_fault_ns = _first_fault_ns(history)
     return {
         "ran_s": round((history.ops[-1].at_ns - history.ops[0].at_ns) / NS_PER_S, 1),
         "jobs": len(history.rows),
         "submit_s_from_due": quantiles(answered),
         "claim_s": quantiles([second for _, second in claims]),
-        "claim_s_before_fault": quantiles([second for at_ns, second in claims if at_ns < _first_fault_ns(history)]),
+        "claim_s_before_fault": quantiles([second for at_ns, second in claims if at_ns < first_fault_ns]),
         "call_s": quantiles(_calls_s(history)),
         "ended_after_lease_s": quantiles(_ended_after_lease_s(history)),
         "term_exit_s": quantiles([op.data["seconds"] for op in history.notes("term_ended")]),

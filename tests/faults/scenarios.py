@@ -269,7 +269,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         seconds=400,
         cycle_s=2.5,
         workers=8,
-        shape=Shape(per_s=20, long_s=6.0),
+        shape=Shape(per_s=12, long=0.15, long_s=6.0),
         tenant_caps=(0,),
         worker_settings={"JOBQUEUE_WORKER_CONCURRENCY": "16"},
         sometimes=("nemesis_term_worker", "released"),

@@ -16,6 +16,7 @@ import structlog
 from jobqueue.aio.clock import SystemClock
 from jobqueue.apps.refusals import StartRefused
 from jobqueue.apps.signals import Stops, heeded_signals
+from jobqueue.apps.understudy import HTTP, request_of
 from jobqueue.apps.version import own_version
 from jobqueue.apps.worker_setup import load_registry, make_worker_id, queues_of, worker_options
 from jobqueue.config import ConfigurationError, Settings, load
@@ -87,39 +88,38 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runtime: Runtime | None = None
         if url is not None and api_key is not None:
-            self._options, self._open_backend = self._over_http(url, api_key, lease_seconds)
+            self._options, self._open_backend, self._understudy = self._over_http(url, api_key, lease_seconds)
         else:
-            self._options, self._open_backend = self._on_database()
+            self._options, self._open_backend, self._understudy = self._on_database()
 
-    def _over_http(self, url: str, api_key: str, lease_s: float | None) -> tuple[WorkerOptions, Callable[[], Backend]]:
+    def _over_http(self, url: str, api_key: str, lease_s: float | None) -> tuple[WorkerOptions, Callable[[], Backend], bytes]:
         settings = self._settings
         jobs = JobsAddress(OF_SERVICE, url, api_key)
         options = replace(worker_options(settings, worker_id=self.worker_id, jobs=jobs), poll_interval_s=POLL_S)
-        claiming, beating = over_http(
-            HttpOptions(
-                url=url,
-                api_key=api_key,
-                worker_name=self.worker_id,
-                queues=queues_of(settings),
-                job_types=tuple(self._registry.job_types),
-                concurrency=options.concurrency,
-                version=own_version(),
-                lease_s=lease_s,
-            ),
-            clock=self._clock,
+        way = HttpOptions(
+            url=url,
+            api_key=api_key,
+            worker_name=self.worker_id,
+            queues=queues_of(settings),
+            job_types=tuple(self._registry.job_types),
+            concurrency=options.concurrency,
+            version=own_version(),
+            lease_s=lease_s,
         )
+        claiming, beating = over_http(way, clock=self._clock)
         openers = itertools.chain([claiming], itertools.repeat(beating))
-        return options, lambda: next(openers)()
+        return options, lambda: next(openers)(), request_of(HTTP, way, lease_s=lease_s)
 
-    def _on_database(self) -> tuple[WorkerOptions, Callable[[], Backend]]:
+    def _on_database(self) -> tuple[WorkerOptions, Callable[[], Backend], bytes]:
         try:
-            from jobqueue.apps.worker import backend_opener, database_options
+            from jobqueue.apps.worker import backend_opener, database_options, understudy_of
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "jobqueue":
                 raise
             raise ImportError(NEEDS_SERVER.format(missing=error.name)) from error
         options = database_options(self._settings, worker_id=self.worker_id)
-        return options, backend_opener(self._settings, options, self._registry, clock=self._clock)
+        understudy = understudy_of(self._settings, options, self._registry)
+        return options, backend_opener(self._settings, options, self._registry, clock=self._clock), understudy
 
     async def run(self) -> None:
         """Work until `stop` is called or an operator says so, then drain. Raises JobQueueError when the service is away or refuses."""
@@ -130,7 +130,9 @@ class Worker:
             configure_logs(self._settings.log_level, self._settings.log_format)
         telemetry = Telemetry()
         telemetry.subscribe_all(log_event)
-        self._runtime = Runtime(self._registry, self._open_backend, self._options, clock=self._clock, tell=telemetry.emit)
+        self._runtime = Runtime(
+            self._registry, self._open_backend, self._options, understudy=self._understudy, clock=self._clock, tell=telemetry.emit
+        )
         await self._runtime.run(self._stops.stop, self._stops.abort)
 
     async def _check_database(self) -> None:

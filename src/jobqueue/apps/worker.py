@@ -12,6 +12,7 @@ from jobqueue.apps.database import lease_terms, opened
 from jobqueue.apps.metrics_port import MetricsPort
 from jobqueue.apps.process import make_telemetry
 from jobqueue.apps.signals import Stops
+from jobqueue.apps.understudy import POSTGRES, request_of
 from jobqueue.apps.version import own_version
 from jobqueue.apps.worker_setup import load_registry, make_worker_id, queues_of, worker_options
 from jobqueue.config import Settings
@@ -31,8 +32,9 @@ async def serve(settings: Settings, stops: Stops) -> None:
     options = database_options(settings, worker_id=make_worker_id())
     clock = SystemClock()
     open_backend = backend_opener(settings, options, registry, clock=clock)
+    understudy = understudy_of(settings, options, registry)
     async with opened(settings, size=1, purpose="worker-health") as db:
-        worker = Worker(registry, open_backend, options, clock=clock, tell=telemetry.emit)
+        worker = Worker(registry, open_backend, options, understudy=understudy, clock=clock, tell=telemetry.emit)
         port = MetricsPort(settings.metrics_port, db=db, metrics=metrics, is_draining=stops.stop.is_set)
         async with asyncio.TaskGroup() as group:
             serving = spawn(group, port.run(), port.name)
@@ -51,20 +53,27 @@ def database_options(settings: Settings, *, worker_id: str) -> WorkerOptions:
 
 def backend_opener(settings: Settings, options: WorkerOptions, registry: Registry, *, clock: SystemClock) -> Callable[[], Backend]:
     """Make what a Worker opens its backends with: the first one claims and settles, those after it (the heartbeater's) only beat."""
-    assert settings.database_url is not None
-    assert settings.direct_url is not None
-    claiming, beating = factory(
-        PostgresOptions(
-            dsn=settings.database_url,
-            direct_dsn=settings.direct_url,
-            worker_name=options.worker_id,
-            queues=queues_of(settings),
-            job_types=tuple(registry.job_types),
-            concurrency=options.concurrency,
-            version=own_version(),
-            terms=lease_terms(settings),
-        ),
-        clock=clock,
-    )
+    claiming, beating = factory(postgres_options(settings, options, registry), clock=clock)
     openers = itertools.chain([claiming], itertools.repeat(beating))
     return lambda: next(openers)()
+
+
+def understudy_of(settings: Settings, options: WorkerOptions, registry: Registry) -> bytes:
+    """What a worker's understudy beats with."""
+    return request_of(POSTGRES, postgres_options(settings, options, registry), lease_s=settings.lease_seconds)
+
+
+def postgres_options(settings: Settings, options: WorkerOptions, registry: Registry) -> PostgresOptions:
+    """What the settings make of a way to the database."""
+    assert settings.database_url is not None
+    assert settings.direct_url is not None
+    return PostgresOptions(
+        dsn=settings.database_url,
+        direct_dsn=settings.direct_url,
+        worker_name=options.worker_id,
+        queues=queues_of(settings),
+        job_types=tuple(registry.job_types),
+        concurrency=options.concurrency,
+        version=own_version(),
+        terms=lease_terms(settings),
+    )

@@ -59,16 +59,21 @@ class Waker:
         """Send wake-ups until cancelled; one that cannot be sent is dropped, the poll finds the jobs."""
         while True:
             await self._bell.wait()
-            self._bell.clear()
-            lanes, self._lanes = self._lanes, {}
-            notes, self._notes = self._notes, {}
-            if lanes and self._here is not None:
-                self._here(list(lanes))
             try:
-                await upkeep.notify(self._db, encode(lanes, notes))
+                await self.flush()
             except JobQueueError:
                 await self._clock.sleep(RECONNECT_S)
             await self._clock.sleep(GAP_S)
+
+    async def flush(self) -> None:
+        """Send what there is, now: also for a process that is about to leave what it gave back to others. Raises Unavailable."""
+        self._bell.clear()
+        lanes, self._lanes = self._lanes, {}
+        notes, self._notes = self._notes, {}
+        if lanes and self._here is not None:
+            self._here(list(lanes))
+        if lanes or notes:
+            await upkeep.notify(self._db, encode(lanes, notes))
 
 
 class Ear:

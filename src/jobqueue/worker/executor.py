@@ -128,7 +128,7 @@ class Executor:
         """Stop what is overdue or not provably ours, and leave behind what does not stop."""
         now, boot = self._clock.monotonic(), self._clock.boottime()
         for run in self._live():
-            if boot >= run.fence_at:
+            if self._book.is_fenced(run, boot):
                 self.lose(run)
             elif run.stop_reason is None and now >= run.deadline_at:
                 self._stop(run, StopReason.TIMEOUT)
@@ -206,7 +206,7 @@ class Executor:
 
     def _start(self, run: Run, boot: float) -> Rest | None:
         """Start one job, unless it was stopped while it waited; what is left of an async one is the present task's to await."""
-        if boot >= run.fence_at:
+        if self._book.is_fenced(run, boot):
             self.lose(run)
         if run.stop_reason is not None:
             self._end(run, outcomes.cancelled())

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from jobqueue.aio.clock import Clock
+from jobqueue.aio.supervise import spawn
 from jobqueue.domain.lease import Beat, BeatStatus, Directive
 from jobqueue.worker.backend import Backend, OpenBackend
 from jobqueue.worker.events import BackendFailed, LoopLagged, Tell
@@ -122,6 +123,18 @@ class Heartbeater:
     async def _serve(self) -> None:
         self._loop, self._bell = asyncio.get_running_loop(), asyncio.Event()
         backend = self._open_backend()
+        async with asyncio.TaskGroup() as group:
+            pulse = spawn(group, self._beat_pulse(), "pulse")
+            await self._beat_on(backend)
+            pulse.cancel()
+
+    async def _beat_pulse(self) -> None:
+        """Say again and again that the interpreter runs, also while a beat waits for its answer."""
+        while True:
+            self._book.beat_pulse(self._clock.boottime())
+            await self._clock.sleep(TICK_S)
+
+    async def _beat_on(self, backend: Backend) -> None:
         is_open = False
         failures = 0
         while not self._is_stopping:

@@ -6,13 +6,15 @@ The main loop claims, runs and settles; the heartbeater renews from a thread of 
   ever moved later, and a beat for a lease that is settled meanwhile answers `lost` for a run whose outcome is known, which is ignored;
 - runs are put into and taken out of the Book by the main loop only, and the heartbeater looks at `snapshot()`, one atomic copy.
 
+The Book also keeps the board, where a process beside this one finds the leases when no thread of this one runs (understudy.py).
+
 A run's life: leased (started_at None) -> started -> ended (outcome set, waits for its settle) -> out of the book.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from jobqueue.domain.lease import Lease
     from jobqueue.domain.outcome import Outcome
+    from jobqueue.worker.board import Board
 
 
 class StopReason(Enum):
@@ -50,6 +53,7 @@ class Run:
         "message",
         "outcome",
         "percent",
+        "place",
         "progress_reported",
         "progress_told",
         "renew_at",
@@ -72,6 +76,7 @@ class Run:
         self.is_thread = False
         self.is_isolated = False
         self.is_left = False  # did not end within the grace; nothing of it counts any more
+        self.place = 0  # on the board; 0: not there
         # written by the handler's thread; told is written last
         self.percent: float | None = None
         self.message: str | None = None
@@ -104,8 +109,10 @@ class Run:
 class Book:
     """Every run this worker holds a lease for, from claim to settle."""
 
-    def __init__(self) -> None:
+    def __init__(self, board: Board | None = None) -> None:
+        """board: where an understudy reads the leases; None: there is none."""
         self._runs: set[Run] = set()
+        self._board = board
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -113,18 +120,37 @@ class Book:
     def __contains__(self, run: Run) -> bool:
         return run in self._runs
 
-    def enter(self, runs: Iterable[Run]) -> None:
-        """Hold these. Main loop only."""
+    def enter(self, runs: Sequence[Run]) -> None:
+        """Hold these, of one claim. Main loop only."""
         self._runs.update(runs)
+        if self._board is not None:
+            self._board.post(runs)
 
     def drop(self, run: Run) -> None:
         """Hold it no more: it is settled, lost or left. Main loop only."""
         self._runs.discard(run)
+        if self._board is not None:
+            self._board.take_down(run)
 
-    def drop_all(self, runs: Iterable[Run]) -> None:
+    def drop_all(self, runs: Collection[Run]) -> None:
         """Hold none of these any more. Main loop only."""
         self._runs.difference_update(runs)
+        if self._board is not None:
+            for run in runs:
+                self._board.take_down(run)
 
     def snapshot(self) -> list[Run]:
         """Copy the set in one step that no other thread can come between. Any thread."""
         return list(self._runs)
+
+    def is_fenced(self, run: Run, boot: float) -> bool:
+        """Say whether a lease may be somebody else's by now: neither this process nor its understudy renewed it. Main loop only."""
+        if boot < run.fence_at:
+            return False
+        marked_at = None if self._board is None else self._board.marked_at(run)
+        return marked_at is None or boot >= marked_at + run.lease.lease_s - SELF_FENCE_MARGIN_S
+
+    def beat_pulse(self, boot: float) -> None:
+        """Tell the understudy that this interpreter runs. The heartbeater's thread only."""
+        if self._board is not None:
+            self._board.beat_pulse(boot)

@@ -9,7 +9,8 @@ are left (none, unless a handler could not be stopped) run out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from typing import Final
 
 from jobqueue.aio.clock import Clock, SystemClock
@@ -17,6 +18,7 @@ from jobqueue.aio.supervise import spawn
 from jobqueue.domain.lease import Directive
 from jobqueue.worker.acker import Acker
 from jobqueue.worker.backend import Backend, OpenBackend
+from jobqueue.worker.board import Board, is_available
 from jobqueue.worker.events import Tell, silent
 from jobqueue.worker.executor import Executor
 from jobqueue.worker.fetcher import Fetcher
@@ -25,6 +27,7 @@ from jobqueue.worker.isolated import IsolatedRuns
 from jobqueue.worker.options import WorkerOptions
 from jobqueue.worker.registry import Registry
 from jobqueue.worker.run import Book, Run
+from jobqueue.worker.understudy import Understudy
 
 SETTLE_STOP_S_MAX: Final = 5.0
 """How long a stop waits for the last settles; jobs whose outcome is not stored by then run again."""
@@ -42,17 +45,20 @@ class Worker:
         options: WorkerOptions,
         *,
         open_beating: OpenBackend | None = None,
+        understudy: bytes | None = None,
         clock: Clock | None = None,
         tell: Tell = silent,
     ) -> None:
         """open_backend makes what claims and settles, open_beating what only beats, in a thread of its own; None: the first does for both.
 
+        understudy: what a process needs to renew leases while this interpreter is held (apps/understudy.py writes it); None: there is none.
         tell is given every event, also from the heartbeater's thread: Telemetry.emit is made for it.
         """
         self._registry = registry
         self._open_backend = open_backend
         self._open_beating = open_backend if open_beating is None else open_beating
         self._options = options
+        self._understudy = understudy
         self._clock = SystemClock() if clock is None else clock
         self._tell = tell
         self._executor: Executor | None = None
@@ -72,12 +78,26 @@ class Worker:
         backend = self._open_backend()
         await backend.open()
         try:
-            await self._work(backend, stop, abort)
+            async with self._board() as board:
+                await self._work(backend, Book(board), stop, abort)
         finally:
             await backend.close()
 
-    async def _work(self, backend: Backend, stop: asyncio.Event, abort: asyncio.Event) -> None:
-        fetcher, executor, heartbeater, acker = self._wire(backend, stop)
+    @asynccontextmanager
+    async def _board(self) -> AsyncIterator[Board | None]:
+        """Have an understudy beside the block, and the board it reads, where there can be one."""
+        if self._understudy is None or not is_available():
+            yield None
+            return
+        with closing(Board()) as board:
+            async with asyncio.TaskGroup() as group:
+                understudy = Understudy(board, self._understudy, clock=self._clock)
+                standing_by = spawn(group, understudy.run(), understudy.name)
+                yield board
+                standing_by.cancel()
+
+    async def _work(self, backend: Backend, book: Book, stop: asyncio.Event, abort: asyncio.Event) -> None:
+        fetcher, executor, heartbeater, acker = self._wire(backend, book, stop)
         async with asyncio.TaskGroup() as group:
             acking, beating, executing, fetching = (
                 spawn(group, actor.run(), actor.name) for actor in (acker, heartbeater, executor, fetcher)
@@ -93,8 +113,7 @@ class Worker:
             await _end(beating)
             await _end(acking)
 
-    def _wire(self, backend: Backend, stop: asyncio.Event) -> tuple[Fetcher, Executor, Heartbeater, Acker]:
-        book = Book()
+    def _wire(self, backend: Backend, book: Book, stop: asyncio.Event) -> tuple[Fetcher, Executor, Heartbeater, Acker]:
         clock, options, tell = self._clock, self._options, self._tell
 
         def ring() -> None:

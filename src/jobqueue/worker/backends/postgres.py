@@ -11,7 +11,7 @@ from typing import Final
 
 from jobqueue.aio.clock import Clock
 from jobqueue.aio.supervise import spawn
-from jobqueue.domain.errors import Unavailable
+from jobqueue.domain.errors import JobQueueError, Unavailable
 from jobqueue.domain.lease import Beat, BeatStatus, Directive, Lease, Settled, Settlement
 from jobqueue.domain.rotation import Lane
 from jobqueue.domain.wakeup import Note
@@ -24,6 +24,8 @@ from jobqueue.operations.wakeups import Ear, Waker
 
 CONNECTIONS: Final = 4
 """One claims, two settle, one tells others of lanes and free slots."""
+CLOSE_S_MAX: Final = 1.0
+"""How long a stop waits to tell others of the jobs it gave back; unless told they find them within a second or so."""
 WORKER_BEAT_S: Final = 5.0
 """A worker is seen as gone after three of these."""
 HELD_BACK_S: Final = (0.005, 0.02)
@@ -92,7 +94,11 @@ class PostgresBackend:
                 self._stack.callback(spawn(group, service.run(), service.name).cancel)
 
     async def close(self) -> None:
-        """Stop listening and let go of the connections."""
+        """Tell the others of what was given back last, stop listening and let go of the connections."""
+        if self._waker is not None:
+            with contextlib.suppress(JobQueueError, TimeoutError):
+                async with asyncio.timeout(CLOSE_S_MAX):
+                    await self._waker.flush()
         await self._stack.aclose()
 
     async def claim(self, *, jobs_max: int) -> list[Lease]:
