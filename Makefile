@@ -90,6 +90,10 @@ test-mutants: $(DEV_STAMP) ## Take out each guard of docs/mutants.md in turn and
 test-workers: $(DEV_STAMP) ## Stop and resume a worker over HTTP 200 times; signal and block workers over HTTP and on the database
 	@$(BIN)/python -m tests.faults.http_workers $(ARGS)
 
+.PHONY: test-load
+test-load: $(LOAD_STAMP) ## Put locust's load on JOBQUEUE_URL (or a service of its own) for a minute, judge it, report in build/load
+	@$(BIN)/python -m tests.load.run $(ARGS)
+
 .PHONY: test-docker
 test-docker: ## Build the images, start the stack, kill things among 500 jobs, take it down; needs a Docker engine, some 3 minutes
 	@python=$$($(FIND_PYTHON)); exec "$${python:-python3}" -m tests.docker.run $(ARGS)

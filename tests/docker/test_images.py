@@ -16,7 +16,7 @@ from tests.docker.boxes import ROLES
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = [name for name, service in SERVICES.items() if service["image"].startswith("jobqueue-")]
+OURS = [name for name, service in SERVICES.items() if service["image"].removeprefix("jobqueue-") in ROLES]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETTINGS = {PREFIX + ("API_SECRET_KEY" if field == "api_secret_keys" else field.upper()) for field in Settings.model_fields}
 VARIABLES = SETTINGS | set(OLDER_NAMES.values())
@@ -74,12 +74,12 @@ def test_image_is_labelled_with_the_project_s_version(role: str) -> None:
     assert f'org.opencontainers.image.licenses="{PROJECT["project"]["license"]}"' in label
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [*ROLES, "load"])
 def test_last_stage_installs_nothing(role: str) -> None:
     assert not re.search(r"\b(pip|apt-get|apk|uv) (install|add)\b", "\n".join(last_stage(role)))
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [*ROLES, "load"])
 def test_every_download_is_held_to_a_hash(role: str) -> None:
     for line in instructions(role):
         for install in re.findall(r"pip(?: --python \S+)? install ([^&]*)", line):
@@ -118,6 +118,13 @@ def test_every_variable_given_to_our_containers_is_a_setting() -> None:
     for name in OURS:
         unknown = {variable.removesuffix("_FILE") for variable in variables_of(SERVICES[name])} - VARIABLES
         assert not {variable for variable in unknown if not variable.startswith("OTEL_")}, name
+
+
+def test_load_comes_with_what_its_users_and_report_read() -> None:
+    read = set(re.findall(r"environ\.get\(\"(\w+)\"", (ROOT / "tests" / "load" / "locustfile.py").read_text()))
+    given = variables_of(SERVICES["locust"]) | set(re.findall(r"(\w+)=", "\n".join(last_stage("load"))))
+    assert read - given == {"LOAD_ENDED_SECONDS_MAX"}
+    assert {"USER 1000:1000", "COPY tests/load /load/tests/load"} <= set(last_stage("load"))
 
 
 @pytest.mark.parametrize("role", ROLES)
