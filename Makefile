@@ -98,6 +98,14 @@ test-load: $(LOAD_STAMP) ## Put locust's load on JOBQUEUE_URL (or a service of i
 test-docker: ## Build the images, start the stack, kill things among 500 jobs, take it down; needs a Docker engine, some 3 minutes
 	@python=$$($(FIND_PYTHON)); exec "$${python:-python3}" -m tests.docker.run $(ARGS)
 
+.PHONY: test-failover
+test-failover: $(DEV_STAMP) ## Kill the primary under load 20 times, promote its synchronous standby, find all that was acknowledged, some 4 minutes
+	@$(BIN)/python -m tests.deployed.failover $(ARGS)
+
+.PHONY: test-restore
+test-restore: $(DEV_STAMP) ## Restore a queue of 20,000 jobs to a moment from a backup and the archived log, run `jobqueue restored`, go on, 1 minute
+	@$(BIN)/python -m tests.deployed.restore $(ARGS)
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types and the floors of the house
 	$(BIN)/ruff check .

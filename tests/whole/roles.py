@@ -82,6 +82,10 @@ class Roles:
             )
         finally:
             await db.close()
+        await self.wait_until_ready(process)
+
+    async def wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Return when the API that was started says it is ready."""
         async with asyncio.timeout(READY_S_MAX), httpx2.AsyncClient() as client:
             while True:
                 assert process.poll() is None, f"the API ended with {process.returncode}, see {self.log_dir}"
@@ -97,6 +101,11 @@ class Roles:
         limits = httpx2.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
         async with httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=30, limits=limits) as client:
             yield client
+
+    def kill(self) -> None:
+        """SIGKILL what still runs."""
+        for process in self.processes:
+            process.kill()
 
     def stop(self) -> None:
         """End what still runs."""

@@ -45,6 +45,7 @@ POLL_S: Final = 0.02
 LOG_BYTES_MAX: Final = 10 * 1024 * 1024  # a longer log is begun anew at start
 DATABASE_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 LAST_LINES: Final = 30
+TAKES_CONNECTIONS: Final = ("ready", "standby")
 TRANSIENT_START_FAULTS: Final = ("pre-existing shared memory block", "could not bind", "could not create any TCP/IP sockets")
 OPTIONS: Final[Mapping[str, str]] = {
     "shared_buffers": "128MB",
@@ -270,7 +271,7 @@ class EmbeddedServer:
     def _is_ready(self) -> bool:
         """Read in postmaster.pid whether the server says it is ready, as pg_ctl does."""
         lines = _read_lines(self._cluster / "postmaster.pid")
-        return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
+        return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() in TAKES_CONNECTIONS
 
     async def _stop_leftover(self) -> None:
         """End a server whose owner was killed, and drop a pid file that speaks of nobody of ours.

@@ -1,13 +1,15 @@
-"""What an operator does on the database from the command line: tenants, their keys, their people."""
+"""What an operator does on the database from the command line: tenants, their keys, their people; after a restore."""
 
 import secrets
 from collections.abc import Sequence
 from typing import Final
 
-from jobqueue.apps.database import opened
+from jobqueue.apps.database import lease_terms, opened
+from jobqueue.apps.refusals import RoleFailed
 from jobqueue.config import Settings
 from jobqueue.domain.access import ID_BYTES, SECRET_BYTES
-from jobqueue.operations import tenants, users
+from jobqueue.operations import restored, tenants, users
+from jobqueue.operations.restored import Restored
 from jobqueue.operations.tenants import PAGE_MAX, TenantView
 
 PURPOSE: Final = "operator"
@@ -42,3 +44,13 @@ async def set_user_disabled(settings: Settings, email: str, *, is_disabled: bool
     """Disable a user or let them in again. Raises NotFound."""
     async with opened(settings, size=1, purpose=PURPOSE) as db:
         await users.set_disabled(db, email, is_disabled=is_disabled)
+
+
+async def set_restored_right(settings: Settings, *, is_held: bool) -> Restored:
+    """Set a restored database right, on the direct address: a pooler would hide who else is connected. Raises RoleFailed."""
+    direct = settings.model_copy(update={"database_url": settings.direct_url})
+    async with opened(direct, size=1, purpose=PURPOSE) as db:
+        if found := await restored.connected_roles(db):
+            named = ", ".join(f"{name} ({sessions})" for name, sessions in found.items())
+            raise RoleFailed(f"roles work on this database: {named}; stop them first")
+        return await restored.set_right(db, lease_terms(settings), is_held=is_held)

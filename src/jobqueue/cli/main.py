@@ -12,7 +12,7 @@ import typer
 
 from jobqueue.apps.refusals import ChildRefused, RoleFailed, StartRefused
 from jobqueue.apps.version import own_version
-from jobqueue.cli import bench, dlq, jobs, keys, queues, roles, tenants, top, users
+from jobqueue.cli import bench, dlq, jobs, keys, queues, restored, roles, tenants, top, users
 from jobqueue.cli.output import EXIT_DONE, EXIT_FAILED, EXIT_WRONG_USAGE, complain, say
 
 PROGRAM: Final = "jobqueue"
@@ -22,6 +22,7 @@ commands = typer.Typer(
 )
 for role in (roles.dev, roles.api, roles.worker, roles.reaper, roles.migrate):
     commands.command()(role)
+commands.command()(restored.restored)
 commands.command()(top.top)
 commands.command()(bench.bench)
 commands.add_typer(jobs.commands, name="jobs")
