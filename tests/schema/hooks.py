@@ -44,6 +44,14 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
 
 
 @schemathesis.hook
+def map_body(context: Any, body: Any) -> Any:
+    """Give a webhook an address that leads somewhere: which ones do is more than a schema can say. What breaks the schema stays."""
+    if isinstance(body, dict) and isinstance(body.get("url"), str) and re.match("https?://", body["url"]) and len(body["url"]) <= 2048:
+        return {**body, "url": "https://example.com/hook"}
+    return body
+
+
+@schemathesis.hook
 def filter_body(context: Any, body: Any) -> bool:
     """Leave out what is refused although a schema cannot say so: integers beyond 64 bits anywhere in a body, keys that have expired."""
     return not _has_large_integers(body) and not _expires_in_the_past(body)

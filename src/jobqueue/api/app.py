@@ -30,13 +30,14 @@ from jobqueue.api.routes import (
     queues,
     stats,
     tenants,
+    webhooks,
     workers,
 )
 from jobqueue.api.services import ApiServices
 from jobqueue.domain.errors import JobQueueError
 from jobqueue.operations import stream_tickets
 
-ROUTES: Final = (jobs, leases, batches, imports, lists, changes, queues, stats, live, workers, auth, api_keys, tenants, health)
+ROUTES: Final = (jobs, leases, batches, imports, lists, changes, queues, stats, live, workers, auth, api_keys, tenants, webhooks, health)
 """The busiest first: routes are tried in order."""
 STORY: Final = "A durable job queue: accepted means stored, one owner per job, exact limits per tenant."
 

@@ -14,7 +14,7 @@ from jobqueue.api.links import add_links
 from jobqueue.api.problems import PROBLEMS
 from jobqueue.domain import errors
 from jobqueue.domain.errors import JobQueueError
-from jobqueue.protocol import access, batches, filters, jobs, live, problem, queues, tenants, work
+from jobqueue.protocol import access, batches, filters, jobs, live, problem, queues, tenants, webhooks, work
 
 REFERENCE: Final = "#/components/schemas/{model}"
 MODELS: Final = (
@@ -65,6 +65,16 @@ MODELS: Final = (
     work.SettleAnswer,
     work.JobProgress,
     work.JobOutcome,
+    webhooks.WebhookRequest,
+    webhooks.WebhookChange,
+    webhooks.Webhook,
+    webhooks.WebhookWithSecret,
+    webhooks.WebhooksPage,
+    webhooks.RotateRequest,
+    webhooks.DeliveryWithPayload,
+    webhooks.DeliveriesPage,
+    webhooks.WebhookReplay,
+    webhooks.ReplayCount,
     problem.Problem,
 )
 BEARER: Final = {

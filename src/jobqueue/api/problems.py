@@ -54,6 +54,8 @@ PROBLEMS: Final[Mapping[type[JobQueueError], ProblemKind]] = {
     errors.NotFinished: ProblemKind(409, "The job has not ended", retry_after_s=1),
     errors.NameTaken: ProblemKind(409, "The name is taken"),
     errors.KeysExhausted: ProblemKind(409, "The tenant has as many API keys as it may have"),
+    errors.WebhooksExhausted: ProblemKind(409, "The tenant has as many webhooks as it may have"),
+    errors.WebhookDisabled: ProblemKind(409, "The webhook is disabled"),
     errors.LeaseLost: ProblemKind(409, "The lease is lost"),
     errors.QueueFull: ProblemKind(429, "The tenant's queue is full"),
     errors.RateLimited: ProblemKind(429, "Too many requests"),

@@ -20,6 +20,8 @@ from jobqueue.operations.readiness import Readiness
 from jobqueue.operations.submit import Submitter
 from jobqueue.operations.users import UserRing
 from jobqueue.operations.waiting import EndWaiter
+from jobqueue.operations.webhook_secrets import SecretBox
+from jobqueue.outbound.http import Guard
 from jobqueue.telemetry.events import Telemetry
 
 
@@ -52,7 +54,7 @@ class ApiServices:
     """Everything below the door.
 
     terms: what leases are granted under. wake is told the lane of a job that was sent back to the queue. render_metrics writes all series,
-    or those of one tenant.
+    or those of one tenant. webhook_guard says what webhooks may be delivered to.
     """
 
     db: Database
@@ -67,6 +69,8 @@ class ApiServices:
     users: UserRing
     passwords: Passwords
     tokens: TokenSigner
+    webhook_secrets: SecretBox
+    webhook_guard: Guard
     limits: ApiLimits
     clock: Clock
     telemetry: Telemetry

@@ -23,6 +23,7 @@ from jobqueue.apps.metrics_port import MetricsPort
 from jobqueue.apps.process import make_telemetry
 from jobqueue.apps.version import own_version
 from jobqueue.config import Settings
+from jobqueue.domain.addresses import parse_networks
 from jobqueue.operations import server
 from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.feed import FeedTailer
@@ -36,6 +37,8 @@ from jobqueue.operations.users import UserRing
 from jobqueue.operations.vacancies import Vacancies
 from jobqueue.operations.waiting import EndWaiter
 from jobqueue.operations.wakeups import Ear, Waker
+from jobqueue.operations.webhook_secrets import SecretBox
+from jobqueue.outbound.http import Guard
 from jobqueue.telemetry.events import Telemetry
 from jobqueue.telemetry.metrics import Metrics
 
@@ -79,6 +82,8 @@ async def serve_on(settings: Settings, listener: socket.socket, stop: asyncio.Ev
             users=users,
             passwords=Passwords(),
             tokens=TokenSigner(settings.api_secret_keys, now_s=time.time),
+            webhook_secrets=SecretBox(settings.api_secret_keys),
+            webhook_guard=Guard(allowed=parse_networks(settings.webhook_networks)),
             limits=_limits(settings),
             clock=clock,
             telemetry=telemetry,

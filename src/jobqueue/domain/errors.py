@@ -25,6 +25,8 @@
     │   ├── NotFinished
     │   ├── NameTaken
     │   ├── KeysExhausted           the tenant has as many API keys as it may have
+    │   ├── WebhooksExhausted       the tenant has as many webhooks as it may have
+    │   ├── WebhookDisabled         nothing is sent to it
     │   └── LeaseLost
     ├── LimitReached
     │   ├── QueueFull
@@ -219,6 +221,18 @@ class KeysExhausted(Conflict):
     """The tenant has as many API keys as it may have; delete one that is not used any more."""
 
     code = "keys_exhausted"
+
+
+class WebhooksExhausted(Conflict):
+    """The tenant has as many webhooks as it may have; delete one that is not used any more."""
+
+    code = "webhooks_exhausted"
+
+
+class WebhookDisabled(Conflict):
+    """The webhook is disabled, so nothing is sent to it."""
+
+    code = "webhook_disabled"
 
 
 class LeaseLost(Conflict):

@@ -30,6 +30,8 @@ from jobqueue.operations.users import UserRing
 from jobqueue.operations.vacancies import Vacancies
 from jobqueue.operations.waiting import EndWaiter
 from jobqueue.operations.wakeups import Waker
+from jobqueue.operations.webhook_secrets import SecretBox
+from jobqueue.outbound.http import Guard
 from jobqueue.protocol.jobs import Job
 from jobqueue.telemetry.events import Telemetry
 from jobqueue.telemetry.metrics import Metrics
@@ -146,6 +148,7 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
     """Run the application's parts on a migrated database. limits: of ApiLimits, max_queued, and rate_per_minute, 0 none unless given."""
     defaults = {"max_queued": limits.pop("max_queued", 1_000_000)}
     per_minute = limits.pop("rate_per_minute", 0)
+    webhook_guard = limits.pop("webhook_guard", Guard())
     async with (
         open_engine(dsn) as engine,
         engine.submitter(**defaults) as submitter,
@@ -177,6 +180,8 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
             joiner=joiner,
             keys=keys,
             tokens=TokenSigner([SECRET], now_s=time.time),
+            webhook_secrets=SecretBox([SECRET]),
+            webhook_guard=webhook_guard,
             limits=ApiLimits(**{"tenant_cap": 0, "cancel_grace_s": 30.0, "is_metrics_open": False, "worker_concurrency": 100, **limits}),
             clock=engine.clock,
             telemetry=telemetry,

@@ -76,6 +76,8 @@ def make_app(
         "polls": Fake(),
         "terms": Fake(),
         "joiner": Fake(),
+        "webhook_secrets": Fake(),
+        "webhook_guard": Fake(),
         "keys": keys or OneKey(),
         "rates": NoRate(),
         "users": users or NoUsers(),
