@@ -106,6 +106,14 @@ test-failover: $(DEV_STAMP) ## Kill the primary under load 20 times, promote its
 test-restore: $(DEV_STAMP) ## Restore a queue of 20,000 jobs to a moment from a backup and the archived log, run `jobqueue restored`, go on, 1 minute
 	@$(BIN)/python -m tests.deployed.restore $(ARGS)
 
+.PHONY: test-upgrade
+test-upgrade: $(DEV_STAMP) ## Roll to a next version under load, schema first: no 5xx, nothing lost (ARGS="--from COMMIT" takes an older one), 1 minute
+	@$(BIN)/python -m tests.deployed.upgrade $(ARGS)
+
+.PHONY: plot-scaling
+plot-scaling: $(BENCH_STAMP) ## Live through a day with workers scaled by desired_workers, and draw docs/scaling.png
+	@$(BIN)/python -m tests.deployed.plot_scaling $(ARGS)
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check style, types and the floors of the house
 	$(BIN)/ruff check .

@@ -33,7 +33,7 @@ SECRETS_FROM_OUTSIDE: Final = {"jobqueue-secret", "jobqueue-postgres-app", "jobq
 OTEL_STANDARD: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME"}
 WORKER_MARGIN_S: Final = 12.0
 """What a worker takes beyond its shutdown grace to release the rest while the database is away (docs/known_flaws.md)."""
-REAPER_STOP_S: Final = 2.0 * 15
+REAPER_STOP_S: Final = 2.0 * 20
 """Its services end one after the other, within apps.reaper.STOP_S_MAX each."""
 
 Item = dict[str, Any]
@@ -182,12 +182,12 @@ def test_every_variable_is_one_of_the_settings_and_its_value_is_taken(items: lis
         assert set(told) <= known, f"{name}: {set(told) - known}"
         config.load(told, needs=["database_url", *(["api_secret_keys"] if container["name"] == "api" else [])])
         seen += 1
-    assert seen == 5
+    assert seen == 6
 
 
-def test_only_the_api_knows_the_signing_key(items: list[Item]) -> None:
+def test_only_the_api_and_the_webhook_sender_know_the_signing_key(items: list[Item]) -> None:
     knowing = [name for name, _, container in our_pods(items) if "API_SECRET_KEY" in environment(items, container)]
-    assert knowing == ["jobqueue-api"]
+    assert knowing == ["jobqueue-api", "jobqueue-webhook-sender"]
 
 
 def test_the_secret_is_a_template_nothing_starts_with() -> None:
@@ -227,7 +227,7 @@ async def test_every_probe_asks_a_port_that_is_there_for_a_path_that_answers(ite
             seen += 1
         assert container["livenessProbe"]["httpGet"]["path"] == "/healthz/live"
         assert container["readinessProbe"]["httpGet"]["path"] == "/healthz/ready"
-    assert seen == 12
+    assert seen == 15
     assert await answer(app, "/healthz/lively") == 404
 
 
@@ -354,7 +354,8 @@ def test_a_role_reaches_the_database_the_traces_and_nothing_private_for_a_tenant
         assert selects(policies["jobqueue-roles"]["podSelector"], labels), name
         if name != "jobqueue-migrate":
             assert selects(policies["jobqueue-metrics"]["podSelector"], labels), name
-        assert selects(policies["jobqueue-public-egress"]["podSelector"], labels) == ("worker" in name), name
+        reaches_the_internet = "worker" in name or "sender" in name
+        assert selects(policies["jobqueue-public-egress"]["podSelector"], labels) == reaches_the_internet, name
     (block,) = [rule["ipBlock"] for rule in policies["jobqueue-public-egress"]["egress"][0]["to"]]
     assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "127.0.0.0/8"} <= set(block["except"])
 
