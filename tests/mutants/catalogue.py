@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from tests.integration.api import test_live
 from tests.integration.engine import (
     test_claim,
     test_deadlines,
@@ -16,7 +17,7 @@ from tests.integration.engine import (
     test_time,
 )
 from tests.integration.engine.interleavings import test_orders, test_submits
-from tests.mutants.checks import Check, engine_test, pair, worker_test
+from tests.mutants.checks import Check, any_order, engine_test, live_test, pair, worker_test
 from tests.mutants.patch import Python, Sql
 from tests.unit.worker import test_acker, test_heartbeater, test_running
 
@@ -388,5 +389,45 @@ MUTANTS: Final = (
         Python("jobqueue.store.pool:_deadline", (("connection.terminate()", "pass"),)),
         engine_test(test_deadlines.test_call_on_a_frozen_link_ends_at_its_deadline_and_the_pool_is_whole_after),
         "M20",
+    ),
+    # --------------------------------------------------------------------------------------------------- live
+    Mutant(
+        "cursor-without-a-mark",
+        "the feed waits for transactions that drew their numbers earlier",
+        Python("jobqueue.domain.feed:SafeMark.look", (("self._points[0].writers.isdisjoint(writers)", "True"),)),
+        live_test(test_live.test_transaction_that_commits_late_is_waited_for_and_its_smaller_number_told_first),
+        "M7",
+    ),
+    Mutant(
+        "stream-without-catch-up",
+        "a stream that comes back is told what it has missed",
+        Python(
+            "jobqueue.api.live.joining:Joiner.join",
+            (("await self._catch_up(stream, asked.after, row_last)", "stream.release(told=asked.after)"),),
+        ),
+        live_test(test_live.test_stream_goes_on_behind_its_cursor_wherever_it_broke_off),
+        "M8",
+    ),
+    Mutant(
+        "stream-without-its-tenant",
+        "a stream is told of its own tenant's jobs",
+        Python(
+            "jobqueue.api.live.hub:Hub.deliver",
+            (
+                (
+                    "for stream in tenant.listeners(event):",
+                    "for stream in [each for every in self._tenants.values() for each in every.listeners(event)]:",
+                ),
+            ),
+        ),
+        live_test(test_live.test_no_byte_of_one_tenant_reaches_another),
+        "M14",
+    ),
+    # --------------------------------------------------------------------------------------- the state machine
+    Mutant(
+        "expiry-lost-at-promotion",
+        "a job that is promoted keeps the time by which it must start; the state machine finds it by itself",
+        Sql("promote_v1", (("g.crashes, g.key_id, g.start_by\n", "g.crashes, g.key_id, NULL::timestamptz\n"),)),
+        any_order(examples=40, steps=60, seed=1),
     ),
 )

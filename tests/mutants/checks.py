@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -12,8 +13,11 @@ from jobqueue.worker.registry import Registry
 from tests.engine import Engine, open_engine
 from tests.fake_clock import FakeClock
 from tests.fakes.backend import FakeEngine
+from tests.integration.api.test_live import open_live
 from tests.integration.engine.conftest import RESTORE
 from tests.integration.engine.interleavings import pairs, test_pairs
+from tests.integration.engine.machine import test_machine
+from tests.integration.engine.machine.run import run_machine
 from tests.unit.worker.test_heartbeater import Ward
 from tests.unit.worker.test_running import Gate
 
@@ -60,6 +64,33 @@ def worker_test(test: Callable[..., Awaitable[None]], *, is_slow: bool = False, 
         await test(**{name: value for name, value in fixtures.items() if name in inspect.signature(test).parameters}, **given)
 
     return Check(place(test), run, is_slow)
+
+
+def live_test(test: Callable[..., Awaitable[None]]) -> Check:
+    """A test of live streams, on a real server."""
+
+    async def run(dsn: str) -> None:
+        try:
+            async with open_live(dsn) as live:
+                await test(live)
+        finally:
+            async with open_engine(dsn) as engine:
+                await clean(engine)
+
+    return Check(place(test), run, is_slow=True)
+
+
+def any_order(*, examples: int, steps: int, seed: int) -> Check:
+    """The state machine, on a program that its seed decides."""
+
+    async def run(dsn: str) -> None:
+        try:
+            await asyncio.to_thread(run_machine, dsn, examples=examples, steps=steps, number=seed, shrinks=False)
+        finally:
+            async with open_engine(dsn) as engine:
+                await clean(engine)
+
+    return Check(f"{place(test_machine.test_any_order_of_operations_is_as_the_model_says)} (seed {seed})", run, is_slow=True)
 
 
 def pair(name: str) -> Check:

@@ -10,7 +10,6 @@ from tests.mutants.catalogue import MUTANTS
 TARGET: Final = Path(__file__).parents[2] / "docs" / "mutants.md"
 ELSEWHERE: Final = (
     ("M9, M10", "`fsync` and `synchronous_commit` off under a power cut", "`make faults`, where root may cut a loop device off (T06)"),
-    ("M7, M8, M14", "the live feed's cursor, its catch-up and its tenants", "come with the feed's own tests"),
     (
         "M15",
         "leases of a batch are locked in order",

@@ -64,6 +64,7 @@ def no(check: str) -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", NAMES)
 async def test_mutant_is_caught(mutant_database: str, name: str) -> None:
     (mutant,) = [each for each in MUTANTS if each.name == name]

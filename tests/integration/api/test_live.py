@@ -79,9 +79,10 @@ class Live:
         return httpx2.Response(said.status_code, headers=list(said.headers.raw_items()), content=bytes(said.body or b""))
 
 
-@pytest_asyncio.fixture
-async def live(database: str) -> AsyncIterator[Live]:
-    async with asyncio.timeout(90), open_api(database) as api:
+@asynccontextmanager
+async def open_live(dsn: str) -> AsyncIterator[Live]:
+    """Serve an API on a migrated database."""
+    async with asyncio.timeout(90), open_api(dsn) as api:
         with bind(HOST, 0) as listener:
             server = HttpServer(api.app, listener, name="test", drain_s_max=1)
             service = asyncio.create_task(server.run())
@@ -90,6 +91,12 @@ async def live(database: str) -> AsyncIterator[Live]:
             finally:
                 service.cancel()
                 await asyncio.wait([service])
+
+
+@pytest_asyncio.fixture
+async def live(database: str) -> AsyncIterator[Live]:
+    async with open_live(database) as live:
+        yield live
 
 
 async def run_one(api: Api, job_type: str = "t", **fields: Any) -> UUID:
@@ -152,19 +159,21 @@ async def test_transaction_that_commits_late_is_waited_for_and_its_smaller_numbe
     async with live.listening() as listener:
         await listener.next()
         early = await engine.connect()
-        transaction = early.transaction()
-        await transaction.start()
-        slow = await engine.submit(live.api.caller)  # to have a lease that the open transaction can settle
-        lease = await engine.claim_one()
-        assert [message["type"] for message in await listener.take(1)] == ["job.submitted"]
-        await leases.settle(OneConnection(early), [settlement(lease, outcome())])
-        quick = await engine.submit(live.api.caller)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await listener.socket.recv()
-        await transaction.commit()
-        told = await listener.take(4)
-        early.terminate()
+        try:
+            transaction = early.transaction()
+            await transaction.start()
+            slow = await engine.submit(live.api.caller)  # to have a lease that the open transaction can settle
+            lease = await engine.claim_one()
+            assert [message["type"] for message in await listener.take(1)] == ["job.submitted"]
+            await leases.settle(OneConnection(early), [settlement(lease, outcome())])
+            quick = await engine.submit(live.api.caller)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await listener.socket.recv()
+            await transaction.commit()
+            told = await listener.take(4)
+        finally:
+            early.terminate()
     assert [(message["job"]["id"], message["type"]) for message in told] == [
         *((str(slow), kind) for kind in SIMPLE[1:]),
         (str(quick), "job.submitted"),
