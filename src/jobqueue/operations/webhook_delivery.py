@@ -107,6 +107,9 @@ async def _advance(transaction: Transaction, reached: int, now: datetime | None)
     rows = await feed.events(transaction, sorted(endpoints), seq_after=cursor, seq_last=last, limit=ROWS_MAX)
     if len(rows) == ROWS_MAX:
         last = rows[-1].packed.seq
+    elif not rows and last < reached:  # far stretches may be empty, as after a restore
+        following = await feed.next_seq(transaction, seq_after=last)
+        last = reached if following is None else min(reached, following - 1)
     made = [one for row in rows for event in read_row(row) if (one := _made(event, endpoints[event.tenant_id])) is not None]
     count = await deliveries.insert(transaction, made, now=now) if made else 0
     await store.move_cursor(transaction, last)

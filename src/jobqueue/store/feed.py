@@ -40,6 +40,12 @@ async def events(db: Database | Transaction, tenant_ids: Sequence[int], *, seq_a
     return _rows(await db.fetch(EVENTS, tenant_ids=tenant_ids, seq_after=seq_after, seq_last=seq_last, limit=limit))
 
 
+async def next_seq(transaction: Transaction, *, seq_after: int) -> int | None:
+    """Find the first row after a number; None: there is none."""
+    seq = await transaction.fetch_value(statement("feed/next"), seq_after=seq_after)
+    return None if seq is None else int(seq)
+
+
 async def events_of_jobs(
     db: Database, tenant_id: int, job_ids: Sequence[UUID], *, seq_after: int, seq_last: int, limit: int
 ) -> list[FeedRow]:

@@ -87,6 +87,17 @@ async def test_event_that_commits_late_is_not_passed_over(webhooks: Webhooks, en
     assert [row["type"] for row in await webhooks.rows()] == ["job.submitted", "job.cancelled", "job.submitted"]
 
 
+async def test_numbers_that_were_left_out_after_a_restore_are_passed_over_at_once(webhooks: Webhooks, engine: Engine, acme: Caller) -> None:
+    await webhooks.make(acme, NOWHERE)
+    await engine.raw.execute("SELECT setval('jobqueue.event_seq', (SELECT last_value FROM jobqueue.event_seq) + 10000000000)")
+    await engine.submit(acme)
+    steps = 0
+    while not await webhooks.rows():
+        await webhooks.fan_out.step()
+        steps += 1
+        assert steps < 100
+
+
 async def test_two_that_make_deliveries_at_once_make_each_of_them_once(webhooks: Webhooks, engine: Engine, acme: Caller) -> None:
     await webhooks.make(acme, NOWHERE)
     await engine.submit_all(acme, [request() for _ in range(1_200)])

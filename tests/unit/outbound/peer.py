@@ -30,7 +30,7 @@ def answer(body: bytes = b"", status: int = 200, **headers: str) -> bytes:
 
 
 @asynccontextmanager
-async def listening(*answers: bytes, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[Peer]:
+async def listening(*answers: bytes, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Peer]:
     """Listen for the length of the block. An empty answer keeps the connection open and says nothing."""
     peer = Peer(0, list(answers))
     hung: list[asyncio.StreamWriter] = []
@@ -48,7 +48,7 @@ async def listening(*answers: bytes, tls: ssl.SSLContext | None = None, host: st
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, host, 0, ssl=tls)
+    server = await asyncio.start_server(serve, host, port, ssl=tls)
     peer.port = server.sockets[0].getsockname()[1]
     try:
         yield peer
