@@ -88,3 +88,23 @@ def check_from_inside(stack: Stack, service: str) -> str:
     if tried.count("Read-only file system") != 3:
         raise Wrong(f"{service}: wrote into its root: {tried}")
     return f"uid {uid}, no capability in any set, nothing can be written into /"
+
+
+def run_alone(stack: Stack, role: str, name: str) -> None:
+    """Start a role beside the stack, with its surroundings but without compose and its init."""
+    environment = inspect(stack.containers(role)[0])["Config"]["Env"]
+    docker(
+        *(
+            "run",
+            "--detach",
+            "--name",
+            name,
+            "--network",
+            f"{stack.project}_database",
+            "--volume",
+            f"{stack.project}_keys:/var/lib/jobqueue:ro",
+        ),
+        *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"),
+        *(word for value in environment for word in ("--env", value)),
+        f"jobqueue-{role}",
+    )

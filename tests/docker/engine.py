@@ -18,12 +18,22 @@ class Wrong(Exception):
 
 def docker(*arguments: str, env: Mapping[str, str] | None = None, check: bool = True) -> str:
     """Run docker in the project's directory; answers what it wrote. Raises Wrong with its last words."""
-    ran = subprocess.run(
-        ["docker", *arguments], cwd=ROOT, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    if check and ran.returncode:
-        raise Wrong(f"docker {' '.join(arguments[:6])} ended with {ran.returncode}: {last_lines(ran.stdout)}")
-    return ran.stdout.strip()
+    code, said = ran(*arguments, env=env)
+    if check and code:
+        raise Wrong(f"docker {' '.join(arguments[:6])} ended with {code}: {last_lines(said)}")
+    return said
+
+
+def ran(*arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run docker in the project's directory; answers its exit code and what it wrote."""
+    surroundings = {**os.environ, **(env or {})}
+    try:
+        done = subprocess.run(
+            ["docker", *arguments], cwd=ROOT, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise Wrong("there is no `docker` on the path") from error
+    return done.returncode, done.stdout.strip()
 
 
 def last_lines(text: str) -> str:

@@ -10,10 +10,11 @@ import argparse
 import socket
 import sys
 import time
+from functools import partial
 
 from tests.docker import boxes, kills
 from tests.docker.caller import Caller
-from tests.docker.engine import Stack, Wrong, docker, wait_for
+from tests.docker.engine import Stack, Wrong, docker, inspect, ran, wait_for
 
 PROJECT = "jobqueue-test"
 PORT = 8000
@@ -29,6 +30,7 @@ def main() -> int:
     stack = Stack(PROJECT, free_port())
     start = time.monotonic()
     try:
+        docker("info")  # an engine answers
         stack.down()
         run(stack)
     except Wrong as wrong:
@@ -45,7 +47,7 @@ def main() -> int:
 
 def run(stack: Stack) -> None:
     """Do everything in order. Raises Wrong at the first thing that is not as it must be."""
-    for step in (build, start_up, look_inside, run_one_job, scale, kill_things, stop_and_start_again):
+    for step in (build, start_up, look_inside, run_one_job, scale, kill_things, stop_and_start_again, be_process_1, refuse_a_short_key):
         step(stack)
 
 
@@ -143,6 +145,32 @@ def stop_and_start_again(stack: Stack) -> None:
     wait_for("healthy again", lambda: stack.is_up(WORKERS), seconds=HEALTHY_S_MAX)
     who = Caller(f"http://127.0.0.1:{stack.port}", token["access_token"]).ask("GET", "/auth/me")
     say("up again", f"a token from before is still {who['tenant_id']}'s")
+
+
+def be_process_1(stack: Stack) -> None:
+    """Run each role as a cluster does, without an init: SIGTERM reaches it, and it ends with 0."""
+    for role in boxes.ROLES:
+        name = f"{PROJECT}-{role}-alone"
+        boxes.run_alone(stack, role, name)
+        try:
+            wait_for(f"{role} as process 1 healthy", partial(kills.is_healthy, name), seconds=HEALTHY_S_MAX)
+            start = time.monotonic()
+            docker("stop", "--time", "40", name)
+            code = inspect(name)["State"]["ExitCode"]
+            if code != 0:
+                raise Wrong(f"{role} as process 1 ended with {code} on SIGTERM: {docker('logs', '--tail', '3', name)}")
+            say(f"{role} as process 1, SIGTERM", f"ended with 0, in {time.monotonic() - start:.1f} s")
+        finally:
+            docker("rm", "--force", "--volumes", name, check=False)
+
+
+def refuse_a_short_key(_: Stack) -> None:
+    """A signing key of less than 32 bytes stops the start."""
+    given = ("JOBQUEUE_API_SECRET_KEY=short", "JOBQUEUE_DATABASE_URL=postgresql://nobody@nowhere/none")
+    code, said = ran("run", "--rm", "--network", "none", *(word for value in given for word in ("--env", value)), "jobqueue-api")
+    if code != 2 or "JOBQUEUE_API_SECRET_KEY: each key must have at least 32 bytes" not in said:
+        raise Wrong(f"with a short key the API ended with {code}: {said}")
+    say("a signing key of 5 bytes", f"refused with {code}: {said}")
 
 
 if __name__ == "__main__":
