@@ -142,5 +142,5 @@ def test_rollout_brings_the_schema_first_and_keeps_the_roles_back_till_then() ->
         for item in yaml.safe_load_all(path.read_text())
         if item and item["kind"] == "Deployment" and "jobqueue-" in str(item["spec"]["template"]["spec"]["containers"][0]["image"])
     }
-    assert held_back == deployed
+    assert held_back == deployed, "the selector in rollout.yml names the deployments of k8s/base that run our images"
     assert text.index("job/jobqueue-migrate") < text.index("rollout status") < text.index("rollout undo")
