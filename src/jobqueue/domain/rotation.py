@@ -49,12 +49,15 @@ class Turn:
     lanes: list[Lane] = field(default_factory=list)
     floors: list[datetime | None] = field(default_factory=list)
     widths: list[int] = field(default_factory=list)
+    life: object | None = None
+    """Of the memory it was made from; a memory that has started over since learns nothing from it."""
 
 
 class Rotation:
     """The memory of one claimer. Times are monotonic seconds, handed in."""
 
     def __init__(self) -> None:
+        self._life = object()
         self._lanes: dict[int, dict[Lane, None]] = {}
         self._weights: dict[int, int] = {}
         self._deficits: dict[int, float] = {}
@@ -132,7 +135,7 @@ class Rotation:
         chosen = self._choose(jobs_max)
         quantum = max(1.0, jobs_max / max(1, sum(self._weights.get(tenant, 1) for tenant in chosen)))
         takes = self._share_out(chosen, jobs_max, quantum)
-        turn = Turn()
+        turn = Turn(life=self._life)
         for tenant, take in takes.items():
             self._criticals[tenant] = min(self._criticals.get(tenant, 1.0), 1.0) + CRITICAL_SHARE * take
             turn.tenants.append(tenant)
@@ -198,7 +201,13 @@ class Rotation:
         """Learn from what a claim brought: each row's lane, the floor it allows, and the tenant's low-water.
 
         full: (tenant, queue) that a limit kept from giving more, queue 0 for all of the tenant's, None where another claimer held its gate.
+
+        A claim that was under way while the memory started over is of the database before: its floors may hide jobs of this one.
         """
+        if turn.life is self._life:
+            self._learn(turn, rows, list(full))
+
+    def _learn(self, turn: Turn, rows: Sequence[tuple[Lane, datetime, int]], full: list[tuple[int, int | None]]) -> None:
         taken: dict[int, int] = {}
         criticals: dict[int, int] = {}
         by_lane: dict[Lane, int] = {}
@@ -214,7 +223,6 @@ class Rotation:
             if low < lows.get(tenant, 1 << 62):
                 lows[tenant] = low
         self._lows.update(lows)
-        full = list(full)
         busy = {tenant for tenant, queue in full if queue is None}
         for tenant in turn.tenants:
             if tenant in busy:

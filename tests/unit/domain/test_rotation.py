@@ -352,3 +352,17 @@ def test_a_tenant_whose_gate_another_claimer_holds_keeps_its_turn_and_its_lanes(
     turn = made.turn(60, now_s=0.1)
     takes = dict(zip(turn.tenants, turn.takes, strict=True))
     assert takes[1] >= 50
+
+
+def test_a_claim_under_way_while_the_memory_starts_over_teaches_nothing() -> None:
+    made = rotation((lane(1), 1), (lane(2), 1))
+    turn = made.turn(10, now_s=0.0)
+    made.forget()
+    made.claimed(turn, [(lane(1), AT, 7)], [(2, 0)])
+    assert not made.full
+    assert not made.has_lanes
+    made.discovered([(lane(1), 1)], now_s=0.0, took_s=0.0)
+    again = made.turn(10, now_s=0.0)
+    assert (again.floors, again.lows) == ([None], [0])
+    made.claimed(again, [(lane(1), AT, 7)])
+    assert made.turn(10, now_s=0.0).floors == [AT], "one of its own does"
