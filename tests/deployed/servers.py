@@ -106,21 +106,21 @@ class Pair:
         async with connected(self.primary.dsn()) as connection:
             await connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (standby)'")
             await connection.execute("SELECT pg_reload_conf()")
-            await _until(connection, "SELECT true FROM pg_stat_replication WHERE sync_state = 'quorum' AND state = 'streaming'")
+            await until_true(connection, "SELECT true FROM pg_stat_replication WHERE sync_state = 'quorum' AND state = 'streaming'")
 
     async def trust_the_primary_alone(self) -> None:
         """Let commits wait for no standby: what an asynchronous one would mean."""
         async with connected(self.primary.dsn()) as connection:
             await connection.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
             await connection.execute("SELECT pg_reload_conf()")
-            await _until(connection, "SELECT true FROM pg_stat_replication WHERE sync_state = 'async'")
+            await until_true(connection, "SELECT true FROM pg_stat_replication WHERE sync_state = 'async'")
 
     async def stop_following(self) -> None:
         """Let the standby hear no more of the primary."""
         self._tell_standby()
         async with connected(self.standby.dsn()) as connection:
             await connection.execute("SELECT pg_reload_conf()")
-            await _until(connection, "SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)")
+            await until_true(connection, "SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)")
 
     def _tell_standby(self, **settings: str) -> None:
         """Write what ALTER SYSTEM would, in place of what it wrote on the primary."""
@@ -147,7 +147,8 @@ class Pair:
         return f"postgresql://{login}@{','.join(f'127.0.0.1:{port}' for port in ports)}/{DATABASE}"
 
 
-async def _until(connection: Any, question: str) -> None:
+async def until_true(connection: Any, question: str) -> None:
+    """Ask again and again until the answer is true."""
     async with asyncio.timeout(WAIT_S_MAX):
         while not await connection.fetchval(question):
             await asyncio.sleep(0.02)

@@ -5,7 +5,8 @@
 The next version is this source with one more migration, additive as the guide asks for (a column on the busiest table, a table, an index),
 and needs it: its roles refuse to start before. The old version is this source as it is; with --from it is the source of an earlier commit,
 out of this repository's history, run by its own code against the same database. Clients go on all the while, as behind a load balancer
-that stops sending to a process some moments before it is told to end.
+that stops sending to a process some moments before it is told to end. While the schema changes a stranger reads the busiest table in a
+transaction that stays open, as a dump does: the change has to wait for it, and must not hold up everybody behind it.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from typing import Final
 
 from jobqueue.operations.server import SCHEMA_NEEDED
 from tests import programs
-from tests.deployed.load import Load, drained, missing
-from tests.deployed.servers import DATABASE, connected, directory, server_in
+from tests.deployed.load import Load, Promised, drained, missing
+from tests.deployed.servers import DATABASE, connected, directory, server_in, until_true
 from tests.deployed.telling import say
 from tests.whole.roles import Roles, free_port
 
@@ -39,6 +40,11 @@ PAUSE_S: Final = 0.5
 """What a load balancer takes to send nothing more; preStop in k8s/base/api.yaml."""
 STOP_S_MAX: Final = 60.0
 APIS: Final = 2
+ACKS_BESIDE: Final = 100
+"""Submits and settles that must be acknowledged while the migration waits for a table."""
+WAITS: Final = """
+SELECT true FROM pg_stat_activity WHERE application_name = 'jobqueue-migrate' AND wait_event_type = 'Lock'
+"""
 MIGRATION: Final = f'''"""One more: additive."""
 
 from alembic import op
@@ -95,8 +101,8 @@ class Rolled:
     lost: int
 
 
-async def run(*, from_commit: str | None, seconds: float) -> Rolled:
-    """Roll once. seconds: of load before, between and after, together."""
+async def run(*, from_commit: str | None, seconds: float, is_short: bool = False) -> Rolled:
+    """Roll once. seconds: of load before, between and after, together. is_short: one API, one worker, no way back."""
     async with directory() as where:
         old = earlier(from_commit, where / "old") if from_commit else Version(ROOT)
         new = following(where / "new")
@@ -106,7 +112,7 @@ async def run(*, from_commit: str | None, seconds: float) -> Rolled:
             await server.ensure_database(DATABASE)
             dsn = server.dsn(DATABASE)
             await asyncio.to_thread(old.run, "migrate", dsn=dsn)
-            return await _roll(old, new, dsn, where, seconds)
+            return await _roll(old, new, dsn, where, seconds, is_short=is_short)
         finally:
             await server.stop()
 
@@ -183,16 +189,16 @@ def fleets(old: Version, new: Version, dsn: str, where: Path) -> Iterator[tuple[
         after.stop()
 
 
-async def _roll(old: Version, new: Version, dsn: str, where: Path, seconds: float) -> Rolled:
+async def _roll(old: Version, new: Version, dsn: str, where: Path, seconds: float, *, is_short: bool) -> Rolled:
     with fleets(old, new, dsn, where) as (before, after):
         first = before.place()
         await first.start_api()
-        apis = [first, *[await before.api() for _ in range(APIS - 1)]]
-        others = [(role, before.start(role)) for role in ("worker", "reaper")]
+        apis = [first, *[await before.api() for _ in range(0 if is_short else APIS - 1)]]
+        others = [(role, before.start(role)) for role in (("worker",) if is_short else ("worker", "reaper"))]
         load = Load([api.url for api in apis], first.api_key)
         async with load.running() as promised:
             await asyncio.sleep(seconds / 3)
-            migrated_s = await _migrate(new, dsn)
+            migrated_s = await _migrate(new, dsn, promised)
             together_at = time.monotonic()
             for api in apis:
                 await _replace(load, api, await after.api())
@@ -203,8 +209,8 @@ async def _roll(old: Version, new: Version, dsn: str, where: Path, seconds: floa
             together_s = time.monotonic() - together_at
             await asyncio.sleep(seconds / 3)
         await drained(dsn, within_s=120)
-        again = await before.api()  # back: the old version starts on the newer schema
-        await retire(again)
+        if not is_short:
+            await retire(await before.api())  # back: the old version starts on the newer schema
         lost = await missing(dsn, promised, is_drained=True)
     return Rolled(
         old.schema,
@@ -218,9 +224,22 @@ async def _roll(old: Version, new: Version, dsn: str, where: Path, seconds: floa
     )
 
 
-async def _migrate(new: Version, dsn: str) -> float:
+async def _migrate(new: Version, dsn: str, promised: Promised) -> float:
+    """Migrate beside an open transaction that reads the busiest table; it ends when clients were served while the change waited."""
     started_at = time.monotonic()
-    await asyncio.to_thread(new.run, "migrate", dsn=dsn)
+    async with connected(dsn) as reader, asyncio.TaskGroup() as group:
+        transaction = reader.transaction()
+        await transaction.start()
+        await reader.fetch("SELECT job_id FROM jobqueue.job LIMIT 1")
+        migrating = group.create_task(asyncio.to_thread(new.run, "migrate", dsn=dsn))
+        async with connected(dsn) as connection:
+            await until_true(connection, WAITS)
+            acks = promised.acks
+            async with asyncio.timeout(STOP_S_MAX):
+                while promised.acks < acks + ACKS_BESIDE:
+                    await asyncio.sleep(0.02)
+            assert not migrating.done(), "the migration did not wait for the reader"
+        await transaction.rollback()
     async with connected(dsn) as connection:
         assert await connection.fetchval("SELECT version_num FROM jobqueue.schema_version") == new.schema
     return time.monotonic() - started_at

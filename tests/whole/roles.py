@@ -21,7 +21,7 @@ from jobqueue.domain.access import ID_BYTES, SECRET_BYTES
 from jobqueue.operations import tenants
 from jobqueue.operations.database import open_database
 
-READY_S_MAX = 30.0
+READY_S_MAX = 90.0
 STOP_S_MAX = 15.0
 CLIENTS = 16
 Item = TypeVar("Item")
