@@ -351,6 +351,38 @@ BEGIN
   END LOOP;
 END $$;
 
+CREATE FUNCTION jobqueue.drop_audit_month_v1(p_kept_s double precision, p_now timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    AS $_$
+DECLARE
+  v_before timestamptz := coalesce(p_now, clock_timestamp()) - p_kept_s * interval '1 second';
+  v_name text;
+BEGIN
+  PERFORM set_config('lock_timeout', '200ms', true);
+  SELECT m.name INTO v_name
+  FROM (
+    SELECT c.relname::text AS name, to_date(right(c.relname, 6), 'YYYYMM')::timestamp AT TIME ZONE 'UTC' AS starts
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'jobqueue.audit'::regclass AND c.relname ~ '^audit_\d{6}$') m
+  WHERE (m.starts AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC' < v_before
+  ORDER BY m.starts
+  LIMIT 1;
+  IF v_name IS NULL AND EXISTS (SELECT FROM jobqueue.audit_rest)
+    AND NOT EXISTS (SELECT FROM jobqueue.audit_rest r WHERE r.audit_id >= jobqueue.id_at(v_before)) THEN
+    v_name := 'audit_rest';
+  END IF;
+  IF v_name IS NULL THEN
+    RETURN NULL;
+  END IF;
+  BEGIN
+    EXECUTE format('DROP TABLE jobqueue.%I', v_name);
+  EXCEPTION WHEN lock_not_available THEN
+    RETURN NULL; -- next time
+  END;
+  PERFORM jobqueue.make_audit_partition_v1('audit_rest', 'DEFAULT');
+  RETURN v_name;
+END $_$;
+
 CREATE FUNCTION jobqueue.drop_week_v1(p_kept_s double precision, p_now timestamp with time zone) RETURNS text
     LANGUAGE plpgsql
     AS $_$
@@ -598,6 +630,40 @@ BEGIN
   FOR UPDATE SKIP LOCKED;
 END $$;
 
+CREATE FUNCTION jobqueue.make_audit_months_v1(p_from timestamp with time zone, p_months integer) RETURNS integer
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+  month timestamptz;
+  made int := 0;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('jobqueue.audit_months'));
+  PERFORM jobqueue.make_audit_partition_v1('audit_rest', 'DEFAULT');
+  FOR i IN 0 .. p_months - 1 LOOP
+    month := (date_trunc('month', p_from AT TIME ZONE 'UTC') + i * interval '1 month') AT TIME ZONE 'UTC';
+    BEGIN
+      made := made + jobqueue.make_audit_partition_v1(to_char(month AT TIME ZONE 'UTC', '"audit_"YYYYMM'),
+        format('FOR VALUES FROM (%L) TO (%L)', jobqueue.id_at(month),
+          jobqueue.id_at((month AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC')))::int;
+    EXCEPTION WHEN check_violation THEN
+      RAISE WARNING 'the default partition of jobqueue.audit holds rows of the month of %', month;
+    END;
+  END LOOP;
+  RETURN made;
+END $$;
+
+CREATE FUNCTION jobqueue.make_audit_partition_v1(p_name text, p_bounds text) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  IF to_regclass(format('jobqueue.%I', p_name)) IS NOT NULL THEN
+    RETURN false;
+  END IF;
+  EXECUTE format('CREATE TABLE jobqueue.%I PARTITION OF jobqueue.audit %s', p_name, p_bounds);
+  EXECUTE format('CREATE TRIGGER insert_only_truncate BEFORE TRUNCATE ON jobqueue.%I FOR EACH STATEMENT EXECUTE FUNCTION jobqueue.refuse_change_v1()', p_name);
+  RETURN true;
+END $$;
+
 CREATE FUNCTION jobqueue.make_partitions_v1(p_from timestamp with time zone, p_weeks integer) RETURNS integer
     LANGUAGE plpgsql
     AS $$
@@ -796,7 +862,8 @@ BEGIN
   GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA jobqueue TO jobqueue_tenant;
   FOR v_table IN
     SELECT c.oid::regclass::text AS name, a.attname IS NOT NULL AS has_tenant, a.attnotnull AS is_always, c.relrowsecurity AS is_bound,
-      has_table_privilege('jobqueue_tenant', c.oid, 'SELECT') AS is_granted
+      has_table_privilege('jobqueue_tenant', c.oid, 'SELECT') AS is_granted,
+      EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'insert_only') AS is_insert_only
     FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
     WHERE c.relnamespace = 'jobqueue'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
     ORDER BY c.relname
@@ -811,7 +878,8 @@ BEGIN
     EXECUTE 'DROP POLICY IF EXISTS one_tenant ON ' || v_table.name;
     EXECUTE 'CREATE POLICY one_tenant ON ' || v_table.name || ' TO jobqueue_tenant USING ('
       || CASE WHEN v_table.is_always THEN '' ELSE 'tenant_id IS NULL OR ' END || v_own || ') WITH CHECK (' || v_own || ')';
-    EXECUTE 'GRANT SELECT, INSERT, UPDATE, DELETE ON ' || v_table.name || ' TO jobqueue_tenant';
+    EXECUTE CASE WHEN v_table.is_insert_only THEN 'GRANT SELECT, INSERT ON ' ELSE 'GRANT SELECT, INSERT, UPDATE, DELETE ON ' END
+      || v_table.name || ' TO jobqueue_tenant';
   END LOOP;
   RETURN NULL;
 END $$;
@@ -968,6 +1036,13 @@ BEGIN
     INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
     SELECT f.tid, f.qid, CASE WHEN f.run_at IS NULL THEN 'queued' ELSE 'scheduled' END, count(*), count(*) FROM fresh f GROUP BY 1, 2, 3)
   SELECT f.qid, f.typ, f.tid, f.band, count(*), count(*) FILTER (WHERE f.run_at IS NULL) FROM fresh f GROUP BY 1, 2, 3, 4;
+END $$;
+
+CREATE FUNCTION jobqueue.refuse_change_v1() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+  RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = format('%s of %s is refused: it is only added to', TG_OP, TG_TABLE_NAME);
 END $$;
 
 CREATE FUNCTION jobqueue.retry_v1(p_tenant_id integer, p_job_id uuid, p_is_reset boolean, OUT verdict text, OUT status text) RETURNS record
@@ -1434,6 +1509,28 @@ CREATE TABLE jobqueue.app_user (
 );
 
 COMMENT ON TABLE jobqueue.app_user IS 'A person of a tenant. email as domain/person.py writes it, so that one address is one row.';
+
+CREATE TABLE jobqueue.audit (
+    audit_id uuid NOT NULL,
+    tenant_id integer NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    actor_kind text NOT NULL,
+    actor_id text,
+    actor_name text,
+    action text NOT NULL,
+    target_kind text NOT NULL,
+    target_id text,
+    request_id text,
+    correlation_id text,
+    address text,
+    data json NOT NULL,
+    CONSTRAINT audit_action CHECK ((action ~ '^[a-z_]+\.[a-z_]+$'::text)),
+    CONSTRAINT audit_actor_kind CHECK ((actor_kind = ANY (ARRAY['user'::text, 'key'::text, 'operator'::text, 'cli'::text, 'system'::text, 'unknown'::text]))),
+    CONSTRAINT audit_data CHECK ((octet_length((data)::text) <= 16384))
+)
+PARTITION BY RANGE (audit_id);
+
+COMMENT ON TABLE jobqueue.audit IS 'Who did what, written in the transaction that did it. Rows are only added (triggers and grants hold it) and go with their month. tenant_id 0: no tenant''s in particular. The time is in the id, too.';
 
 CREATE TABLE jobqueue.blocked (
     sort_at timestamp with time zone NOT NULL,
@@ -2038,6 +2135,9 @@ ALTER TABLE ONLY jobqueue.app_user
 ALTER TABLE ONLY jobqueue.app_user
     ADD CONSTRAINT app_user_pkey PRIMARY KEY (user_id);
 
+ALTER TABLE ONLY jobqueue.audit
+    ADD CONSTRAINT audit_pkey PRIMARY KEY (audit_id);
+
 ALTER TABLE ONLY jobqueue.concurrency_key
     ADD CONSTRAINT concurrency_key_pkey PRIMARY KEY (key_id);
 
@@ -2120,6 +2220,14 @@ CREATE INDEX api_key_tenant ON jobqueue.api_key USING btree (tenant_id);
 
 CREATE INDEX app_user_tenant ON jobqueue.app_user USING btree (tenant_id);
 
+CREATE INDEX audit_action ON ONLY jobqueue.audit USING btree (tenant_id, action, audit_id);
+
+CREATE INDEX audit_actor ON ONLY jobqueue.audit USING btree (tenant_id, actor_id, audit_id);
+
+CREATE INDEX audit_of_tenant ON ONLY jobqueue.audit USING btree (tenant_id, audit_id);
+
+CREATE INDEX audit_target ON ONLY jobqueue.audit USING btree (tenant_id, target_id, audit_id);
+
 CREATE UNIQUE INDEX blocked_job ON jobqueue.blocked USING btree (tenant_id, job_id);
 
 CREATE INDEX blocked_start_by ON jobqueue.blocked USING btree (start_by) WHERE (start_by IS NOT NULL);
@@ -2172,9 +2280,15 @@ CREATE INDEX webhook_tenant ON jobqueue.webhook USING btree (tenant_id, webhook_
 
 CREATE UNIQUE INDEX worker_name ON jobqueue.worker USING btree (COALESCE(tenant_id, 0), name);
 
+CREATE TRIGGER insert_only BEFORE DELETE OR UPDATE OR TRUNCATE ON jobqueue.audit FOR EACH STATEMENT EXECUTE FUNCTION jobqueue.refuse_change_v1();
+
+CREATE TRIGGER insert_only_row BEFORE DELETE OR UPDATE ON jobqueue.audit FOR EACH ROW EXECUTE FUNCTION jobqueue.refuse_change_v1();
+
 ALTER TABLE jobqueue.api_key ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE jobqueue.app_user ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE jobqueue.audit ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE jobqueue.blocked ENABLE ROW LEVEL SECURITY;
 
@@ -2195,6 +2309,8 @@ ALTER TABLE jobqueue.lease ENABLE ROW LEVEL SECURITY;
 CREATE POLICY one_tenant ON jobqueue.api_key TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
 
 CREATE POLICY one_tenant ON jobqueue.app_user TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
+
+CREATE POLICY one_tenant ON jobqueue.audit TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
 
 CREATE POLICY one_tenant ON jobqueue.blocked TO jobqueue_tenant USING ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif"))) WITH CHECK ((tenant_id = ( SELECT (NULLIF(current_setting('jobqueue.tenant_id'::text, true), ''::text))::integer AS "nullif")));
 

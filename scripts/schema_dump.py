@@ -17,7 +17,7 @@ from jobqueue.operations import migrations
 
 TARGET = Path(__file__).parents[1] / "docs" / "schema.sql"
 HEAD = "-- The schema at head, as Postgres 18 tells it (scripts/schema_dump.py), without the weekly partitions.\n\n"
-PARTITIONS = "jobqueue.(job|outcome|event)_([0-9]*|rest)"
+PARTITIONS = "jobqueue.(job|outcome|event|audit)_([0-9]*|rest)"
 NOISE = re.compile(r"^(--.*|\\.*|SET .*|SELECT pg_catalog\.set_config.*)$", re.MULTILINE)
 
 

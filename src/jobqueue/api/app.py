@@ -17,6 +17,7 @@ from jobqueue.api.openapi import build_document
 from jobqueue.api.problems import answer_error, answer_http_exception, answer_validation_error
 from jobqueue.api.routes import (
     api_keys,
+    audit,
     auth,
     batches,
     changes,
@@ -37,7 +38,24 @@ from jobqueue.api.services import ApiServices
 from jobqueue.domain.errors import JobQueueError
 from jobqueue.operations import stream_tickets
 
-ROUTES: Final = (jobs, leases, batches, imports, lists, changes, queues, stats, live, workers, auth, api_keys, tenants, webhooks, health)
+ROUTES: Final = (
+    jobs,
+    leases,
+    batches,
+    imports,
+    lists,
+    changes,
+    queues,
+    stats,
+    live,
+    workers,
+    auth,
+    api_keys,
+    tenants,
+    webhooks,
+    audit,
+    health,
+)
 """The busiest first: routes are tried in order."""
 STORY: Final = "A durable job queue: accepted means stored, one owner per job, exact limits per tenant."
 

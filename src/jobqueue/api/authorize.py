@@ -7,7 +7,7 @@ parameters the route does not declare, since it is the one thing every route pas
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
@@ -83,7 +83,7 @@ class Gate:
             raise Unauthenticated(REFUSAL)
         if principal.scopes == claims.scopes:
             return principal
-        return Principal(principal.kind, principal.id, principal.tenant_id, principal.tenant, principal.scopes & claims.scopes)
+        return replace(principal, scopes=principal.scopes & claims.scopes)
 
     async def count(self, request: Request, principal: Principal) -> None:
         """Count a request against its tenant's rate; the middleware shows how it stands and takes back what does not count.
@@ -151,6 +151,7 @@ JobsWriter = Annotated[Principal, requires(Scope.JOBS_WRITE)]
 TenantAdmin = Annotated[Principal, requires(Scope.TENANT_ADMIN)]
 TenantReader = Annotated[Principal, requires(Scope.TENANT_ADMIN, Scope.OPERATOR)]
 Worker = Annotated[Principal, requires(Scope.WORK)]
+Operator = Annotated[Principal, requires(Scope.OPERATOR)]
 Foreman = Annotated[Principal, requires(Scope.OPERATOR, is_counted=False)]
 StreamReader = Annotated[Principal, requires(Scope.JOBS_READ, is_counted=False)]
 MetricsReader = Annotated[Principal, requires(Scope.METRICS_READ, Scope.OPERATOR)]

@@ -14,7 +14,9 @@ from fastapi import Path, Query
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from jobqueue.domain.access import Principal
+from jobqueue.api.context import context_of
+from jobqueue.domain.access import Principal, Scope
+from jobqueue.domain.audit import ActorKind, AuditFilter, Author
 from jobqueue.domain.errors import CursorInvalid, NotFound
 from jobqueue.domain.job import QUEUE_NAME, WORKER_NAME
 from jobqueue.domain.job_filter import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, JobFilter
@@ -36,8 +38,30 @@ Wait = Annotated[int, Query(ge=0, le=WAIT_S_MAX, description="Answer when the jo
 
 
 def caller_of(principal: Principal) -> Caller:
-    """Name the tenant a credential speaks for, as operations want it."""
+    """Name the tenant a credential speaks for, as operations want it that only read, or that leave no row in the audit trail."""
     return Caller(principal.tenant_id, principal.tenant)
+
+
+def acting(request: Request, principal: Principal) -> Caller:
+    """Name the tenant a credential speaks for and who acts, as operations want it that leave a row in the audit trail."""
+    return Caller(principal.tenant_id, principal.tenant, author_of(request, principal))
+
+
+def author_of(request: Request, principal: Principal | None) -> Author:
+    """Say who makes a request, and from where; principal None: nobody knows yet."""
+    context = context_of(request.scope)
+    if principal is None:
+        kind = ActorKind.UNKNOWN
+    else:
+        kind = ActorKind.OPERATOR if Scope.OPERATOR in principal.scopes else ActorKind(principal.kind)
+    return Author(
+        kind,
+        id=None if principal is None else principal.id,
+        name=None if principal is None else principal.name,
+        request_id=context.request_id,
+        correlation_id=context.correlation_id,
+        address=None if request.client is None else request.client.host,
+    )
 
 
 def read_id(text: str) -> UUID:
@@ -56,12 +80,12 @@ def read_queue_name(text: str) -> str:
     return text
 
 
-def write_cursor(job_id: UUID, job_filter: JobFilter) -> str:
-    """Make the cursor of what is older than a job, good for one filter only."""
-    return _encode(job_id.bytes + _seal(job_filter))
+def write_cursor(row_id: UUID, job_filter: JobFilter | AuditFilter) -> str:
+    """Make the cursor of what is older than a job or another row, good for one filter only."""
+    return _encode(row_id.bytes + _seal(job_filter))
 
 
-def read_cursor(cursor: str, job_filter: JobFilter) -> UUID:
+def read_cursor(cursor: str, job_filter: JobFilter | AuditFilter) -> UUID:
     """Read a cursor. Raises CursorInvalid when it is not one of ours, or was made under another filter."""
     decoded = _decode(cursor)
     if len(decoded) != ID_BYTES + SEAL_BYTES:
@@ -117,7 +141,7 @@ def _address(path: str, query: list[tuple[str, str]]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def _seal(job_filter: JobFilter) -> bytes:
+def _seal(job_filter: JobFilter | AuditFilter) -> bytes:
     return hashlib.sha256(repr(job_filter).encode()).digest()[:SEAL_BYTES]
 
 

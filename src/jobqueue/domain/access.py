@@ -41,13 +41,14 @@ API_KEY: Final = re.compile(rf"jq_([0-9A-Za-z]{{{ID_CHARACTERS}}})_([0-9A-Za-z]{
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whom a verified credential speaks for. id: the API key's or user's."""
+    """Whom a verified credential speaks for. id: the API key's or user's; name: what the key is for, the user's email address."""
 
     kind: str
     id: str
     tenant_id: int
     tenant: str
     scopes: frozenset[str]
+    name: str | None = None
 
 
 def base62(number: int, characters: int) -> str:

@@ -21,10 +21,12 @@ from jobqueue.domain.access import (
     make_api_key,
     read_api_key,
 )
+from jobqueue.domain.audit import SYSTEM, Action, Author, Target
 from jobqueue.domain.errors import InvalidFields, JobQueueError, KeysExhausted, NotFound, ScopeMissing, Unauthenticated
+from jobqueue.operations import audit
 from jobqueue.operations.remembered import VERIFIED_MAX, Remembered
 from jobqueue.store import api_keys as store
-from jobqueue.store.pool import Database
+from jobqueue.store.pool import Database, Transaction
 
 KEYS_MAX: Final = 1_000
 """Of a tenant. Two for every program and one to spare are far fewer."""
@@ -46,27 +48,41 @@ class KeyView:
 
 
 async def create(
-    db: Database, tenant_id: int, *, name: str, scopes: Sequence[str], expires_at: datetime | None = None, random_bytes: bytes
+    db: Database,
+    tenant_id: int,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None = None,
+    random_bytes: bytes,
+    by: Author = SYSTEM,
 ) -> tuple[str, str]:
     """Make a key with known scopes; answers (its id, the key itself, shown once). random_bytes: ID_BYTES + SECRET_BYTES.
 
     Raises InvalidFields, KeysExhausted.
     """
     key_id, key = make_api_key(id_bytes=random_bytes[:ID_BYTES], secret_bytes=random_bytes[ID_BYTES : ID_BYTES + SECRET_BYTES])
-    is_stored = await store.create(
-        db,
-        api_key_id=key_id,
-        tenant_id=tenant_id,
-        name=name,
-        secret_sha256=hash_api_key(key),
-        scopes=[str(scope) for scope in scopes],
-        expires_at=expires_at,
-        keys_max=KEYS_MAX,
-    )
-    if not is_stored:
-        if len(await store.page(db, tenant_id, before=None, limit=KEYS_MAX)) >= KEYS_MAX:
-            raise KeysExhausted(f"a tenant has at most {KEYS_MAX:,} API keys; delete one that is not used any more")
-        raise InvalidFields([("/expires_at", "must be in the future")])
+    listed = [str(scope) for scope in scopes]
+
+    async def act(transaction: Transaction) -> None:
+        is_stored = await store.create(
+            transaction,
+            api_key_id=key_id,
+            tenant_id=tenant_id,
+            name=name,
+            secret_sha256=hash_api_key(key),
+            scopes=listed,
+            expires_at=expires_at,
+            keys_max=KEYS_MAX,
+        )
+        if not is_stored:
+            if len(await store.page(transaction, tenant_id, before=None, limit=KEYS_MAX)) >= KEYS_MAX:
+                raise KeysExhausted(f"a tenant has at most {KEYS_MAX:,} API keys; delete one that is not used any more")
+            raise InvalidFields([("/expires_at", "must be in the future")])
+        data = {"name": name, "scopes": listed, "expires_at": expires_at}
+        await audit.record(transaction, tenant_id, by, Action.API_KEY_CREATED, Target("api_key", key_id), data)
+
+    await db.in_transaction(act, tenant_id=tenant_id)
     return key_id, key
 
 
@@ -127,10 +143,16 @@ class KeyRing:
         await self._note_use(found[0])
         return found[0]
 
-    async def delete(self, tenant_id: int, key_id: str) -> None:
+    async def delete(self, tenant_id: int, key_id: str, *, by: Author = SYSTEM) -> None:
         """Delete a key of a tenant: here at once, in other processes when they look again. Raises NotFound."""
-        if not await store.delete(self._db, tenant_id, key_id):
-            raise NotFound(NO_SUCH_KEY)
+
+        async def act(transaction: Transaction) -> None:
+            name = await store.delete(transaction, tenant_id, key_id)
+            if name is None:
+                raise NotFound(NO_SUCH_KEY)
+            await audit.record(transaction, tenant_id, by, Action.API_KEY_DELETED, Target("api_key", key_id), {"name": name})
+
+        await self._db.in_transaction(act, tenant_id=tenant_id)
         self._keys.forget(key_id)
 
     async def _note_use(self, principal: Principal) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 from uuid import UUID
 
+from jobqueue.domain.audit import Action, Target
 from jobqueue.domain.job import JobView
 from jobqueue.domain.job_filter import BULK_MAX, JobFilter
 from jobqueue.domain.lifecycle import HELD, WAITING, Status
 from jobqueue.domain.rotation import Lane
+from jobqueue.operations import audit
 from jobqueue.operations.jobs import WORKER_ALIVE_S, Caller
 from jobqueue.store import job_lists as lists
 from jobqueue.store import jobs as store
@@ -20,6 +22,7 @@ from jobqueue.store.pool import Database, Transaction
 BULK_CHUNK: Final = 500
 """Jobs one transaction of a bulk call moves."""
 LIST_S_MAX: Final = 10.0
+BULK_S_MAX: Final = 30.0
 CANCELLABLE: Final = WAITING | HELD
 
 
@@ -96,7 +99,16 @@ async def cancel_many(db: Database, caller: Caller, job_filter: JobFilter, *, li
     job_ids = await _all_ids(db, caller, job_filter, limit=limit)
     if is_dry_run:
         return len(job_ids)
-    return sum([await store.cancel_many(db, caller.tenant_id, chunk, grace_s=grace_s) for chunk in _chunks(job_ids)])
+    cancelled = 0
+    for chunk in _chunks(job_ids):
+
+        async def act(transaction: Transaction, chunk: list[UUID] = chunk) -> int:
+            count = await store.cancel_many(transaction, caller.tenant_id, chunk, grace_s=grace_s)
+            await _record(transaction, caller, Action.JOBS_CANCELLED, job_filter, count)
+            return count
+
+        cancelled += await db.in_transaction(act, deadline_s=BULK_S_MAX, tenant_id=caller.tenant_id)
+    return cancelled
 
 
 async def retry_many(
@@ -111,11 +123,24 @@ async def retry_many(
         return len(job_ids)
     retried = 0
     for chunk in _chunks(job_ids):
-        for lane, jobs in (await store.retry_many(db, caller.tenant_id, chunk)).items():
+
+        async def act(transaction: Transaction, chunk: list[UUID] = chunk) -> dict[Lane, int]:
+            lanes = await store.retry_many(transaction, caller.tenant_id, chunk)
+            await _record(transaction, caller, Action.DLQ_REPLAYED, job_filter, sum(lanes.values()))
+            return lanes
+
+        for lane, jobs in (await db.in_transaction(act, deadline_s=BULK_S_MAX, tenant_id=caller.tenant_id)).items():
             retried += jobs
             wake(lane)
     return retried
 
 
 def _chunks(job_ids: list[UUID]) -> list[list[UUID]]:
-    return [job_ids[start : start + BULK_CHUNK] for start in range(0, len(job_ids), BULK_CHUNK)]
+    """Cut into what one transaction moves; at least one, so that a call that found nothing is written down, too."""
+    return [job_ids[start : start + BULK_CHUNK] for start in range(0, max(1, len(job_ids)), BULK_CHUNK)]
+
+
+async def _record(transaction: Transaction, caller: Caller, action: Action, job_filter: JobFilter, count: int) -> None:
+    """Write down one transaction of a bulk call: the filter it was asked with, and how many jobs it moved."""
+    asked = {name: value for name, value in asdict(job_filter).items() if value}
+    await audit.record(transaction, caller.tenant_id, caller.by, action, Target("job"), {"filter": asked, "count": count})

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
 
+from jobqueue.domain.audit import SYSTEM, Action, Author, Target, cut
 from jobqueue.domain.errors import AttemptsExhausted, InvalidFields, NotFinished, NotFound, WrongState
 from jobqueue.domain.history import row_of, unpack
-from jobqueue.domain.job import EVENTS_PER_PAGE, HistoryEvent, JobCounts, JobView
+from jobqueue.domain.job import EVENTS_PER_PAGE, PRIORITIES, HistoryEvent, JobCounts, JobView
 from jobqueue.domain.lifecycle import FINAL, Status
 from jobqueue.domain.rotation import Lane
+from jobqueue.operations import audit
 from jobqueue.store import jobs as store
 from jobqueue.store import upkeep
-from jobqueue.store.pool import Database
+from jobqueue.store.pool import Database, Transaction
 
 WORKER_ALIVE_S: Final = 15.0
 """A worker silent for longer counts as gone; it beats three times in this."""
@@ -25,10 +27,11 @@ WORKER_ALIVE_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The tenant a verified credential speaks for."""
+    """The tenant a verified credential speaks for, and who acts in its name, as the audit trail shall have it."""
 
     tenant_id: int
     tenant: str
+    by: Author = SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +81,36 @@ async def cancel(db: Database, caller: Caller, job_id: UUID, *, grace_s: float) 
 
     Raises NotFound, WrongState when it has ended otherwise.
     """
-    verdict, status = await store.cancel(db, caller.tenant_id, job_id, grace_s=grace_s)
-    if verdict == "unknown" or status is None:
-        raise NotFound("there is no such job")
-    if verdict == "finished":
-        raise WrongState(f"the job is {status} and cannot be cancelled", status=status)
-    return Status(status)
+
+    async def act(transaction: Transaction) -> Status:
+        verdict, status = await store.cancel(transaction, caller.tenant_id, job_id, grace_s=grace_s)
+        if verdict == "unknown" or status is None:
+            raise NotFound("there is no such job")
+        if verdict == "finished":
+            raise WrongState(f"the job is {status} and cannot be cancelled", status=status)
+        await _record(transaction, caller, Action.JOB_CANCELLED, job_id, {"status": status})
+        return Status(status)
+
+    return await db.in_transaction(act, tenant_id=caller.tenant_id)
 
 
 async def retry(db: Database, caller: Caller, job_id: UUID, *, is_reset: bool) -> Lane | None:
     """Send a job back to the queue; answers its lane, for a wake-up. Raises NotFound, WrongState, AttemptsExhausted."""
-    verdict, status = await store.retry(db, caller.tenant_id, job_id, is_reset=is_reset)
-    match verdict:
-        case "queued":
-            return await store.lane_of(db, caller.tenant_id, job_id)
-        case "exhausted":
-            raise AttemptsExhausted("no attempts are left; set reset_attempts to run it again")
-        case "wrong_state":
-            raise WrongState(f"the job is {status} and cannot be retried", status=status or "unknown")
-        case _:
-            raise NotFound("there is no such job")
+
+    async def act(transaction: Transaction) -> None:
+        verdict, status = await store.retry(transaction, caller.tenant_id, job_id, is_reset=is_reset)
+        match verdict:
+            case "queued":
+                await _record(transaction, caller, Action.JOB_RETRIED, job_id, {"reset_attempts": is_reset})
+            case "exhausted":
+                raise AttemptsExhausted("no attempts are left; set reset_attempts to run it again")
+            case "wrong_state":
+                raise WrongState(f"the job is {status} and cannot be retried", status=status or "unknown")
+            case _:
+                raise NotFound("there is no such job")
+
+    await db.in_transaction(act, tenant_id=caller.tenant_id)
+    return await store.lane_of(db, caller.tenant_id, job_id)
 
 
 async def patch(
@@ -114,28 +127,44 @@ async def patch(
 
     Raises NotFound, WrongState when it does not wait any more, InvalidFields when max_attempts leaves it no attempt.
     """
-    verdict, status = await store.patch(
-        db, caller.tenant_id, job_id, priority=priority, attempts_max=max_attempts, is_timed=is_timed, run_at=scheduled_at
-    )
-    match verdict:
-        case "updated":
-            return await store.lane_of(db, caller.tenant_id, job_id)
-        case "exhausted":
-            raise InvalidFields([("/max_attempts", "the job has used as many attempts already")])
-        case "wrong_state":
-            raise WrongState(f"the job is {status} and cannot be changed", status=status or "unknown")
-        case _:
-            raise NotFound("there is no such job")
+    asked = {"priority": None if priority is None else PRIORITIES[priority], "max_attempts": max_attempts}
+    given = {name: value for name, value in asked.items() if value is not None} | ({"scheduled_at": scheduled_at} if is_timed else {})
+
+    async def act(transaction: Transaction) -> None:
+        verdict, status = await store.patch(
+            transaction, caller.tenant_id, job_id, priority=priority, attempts_max=max_attempts, is_timed=is_timed, run_at=scheduled_at
+        )
+        match verdict:
+            case "updated":
+                await _record(transaction, caller, Action.JOB_UPDATED, job_id, given)
+            case "exhausted":
+                raise InvalidFields([("/max_attempts", "the job has used as many attempts already")])
+            case "wrong_state":
+                raise WrongState(f"the job is {status} and cannot be changed", status=status or "unknown")
+            case _:
+                raise NotFound("there is no such job")
+
+    await db.in_transaction(act, tenant_id=caller.tenant_id)
+    return await store.lane_of(db, caller.tenant_id, job_id)
 
 
 async def force_success(db: Database, caller: Caller, job_id: UUID, *, result_json: str | None, reason: str | None, by: str) -> None:
     """Declare a failed job done, with who did it in its history. Raises NotFound, WrongState."""
     note = orjson.dumps({"by": by, "reason": reason}).decode()
-    verdict, status = await store.force_success(db, caller.tenant_id, job_id, result_json=result_json, note_json=note)
-    if verdict == "unknown":
-        raise NotFound("there is no such job")
-    if verdict == "wrong_state":
-        raise WrongState(f"the job is {status}; only dlq and failed can be declared done", status=status or "unknown")
+
+    async def act(transaction: Transaction) -> None:
+        verdict, status = await store.force_success(transaction, caller.tenant_id, job_id, result_json=result_json, note_json=note)
+        if verdict == "unknown":
+            raise NotFound("there is no such job")
+        if verdict == "wrong_state":
+            raise WrongState(f"the job is {status}; only dlq and failed can be declared done", status=status or "unknown")
+        await _record(transaction, caller, Action.JOB_FORCE_SUCCEEDED, job_id, {"reason": cut(reason)})
+
+    await db.in_transaction(act, tenant_id=caller.tenant_id)
+
+
+async def _record(transaction: Transaction, caller: Caller, action: Action, job_id: UUID, data: Mapping[str, Any]) -> None:
+    await audit.record(transaction, caller.tenant_id, caller.by, action, Target("job", str(job_id)), data)
 
 
 async def count(db: Database, caller: Caller) -> JobCounts:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import orjson
 
+from jobqueue.domain import audit
+from jobqueue.domain.audit import Action, Target
 from jobqueue.domain.errors import NotFound
 from jobqueue.domain.rotation import Lane
 from jobqueue.domain.scaling import Load, desired_workers
+from jobqueue.operations.audit import record
 from jobqueue.operations.jobs import WORKER_ALIVE_S, Caller
 from jobqueue.operations.naming import NameBook
 from jobqueue.store import queues as store
-from jobqueue.store.pool import Database, Record
+from jobqueue.store import tenants as tenant_store
+from jobqueue.store.pool import Database, Record, Transaction
 
 RATE_WINDOW_S: Final = 60.0
 """Rates are means over about this long."""
@@ -80,14 +84,30 @@ async def page(db: Database, caller: Caller, *, after: str = "", limit: int) -> 
 
 
 async def change(
-    db: Database, names: NameBook, caller: Caller, name: str, changes: Mapping[str, Any], *, wake: Callable[[Lane], None]
+    db: Database,
+    names: NameBook,
+    caller: Caller,
+    name: str,
+    changes: Mapping[str, Any],
+    *,
+    wake: Callable[[Lane], None],
+    action: Action = Action.QUEUE_CHANGED,
 ) -> QueueView:
     """Change a queue's settings, fields of QueueView by name, under the tenant's gate; in force for every claim after this returns.
 
-    wake is told the lanes whose jobs may go now.
+    wake is told the lanes whose jobs may go now. action: what it was asked as.
     """
     queue_id = (await names.queue_ids([name]))[name]
-    view = _view(name, await store.change(db, caller.tenant_id, queue_id, changes_json=orjson.dumps(dict(changes)).decode()))
+
+    async def act(transaction: Transaction) -> QueueView:
+        await tenant_store.hold(transaction, caller.tenant_id)  # so that nobody changes it between the look and the change
+        before = asdict(_view(name, await store.get(transaction, caller.tenant_id, name)))
+        view = _view(name, await store.change(transaction, caller.tenant_id, queue_id, changes_json=orjson.dumps(dict(changes)).decode()))
+        differences = audit.changes(before, asdict(view))
+        await record(transaction, caller.tenant_id, caller.by, action, Target("queue", name), differences)
+        return view
+
+    view = await db.in_transaction(act, tenant_id=caller.tenant_id)
     if not view.is_paused:
         for lane in await store.lanes(db, caller.tenant_id, queue_id, limit=LANES_WOKEN_MAX):
             wake(lane)

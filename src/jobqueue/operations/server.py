@@ -9,7 +9,7 @@ from jobqueue.domain.errors import SchemaTooOld, UnsafeDatabase
 from jobqueue.store import upkeep
 from jobqueue.store.pool import Database
 
-SCHEMA_NEEDED: Final = "0009"
+SCHEMA_NEEDED: Final = "0010"
 """The migration this program needs; a constant, so that roles do not load Alembic. A test holds it to the newest migration."""
 
 

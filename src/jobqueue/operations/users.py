@@ -7,20 +7,23 @@ address. A login that succeeds gives its try back. Whether the account exists ma
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 from uuid import UUID
 
 from jobqueue.aio.clock import Clock
 from jobqueue.domain.access import REFUSAL, TENANT_SCOPES, Principal
+from jobqueue.domain.audit import NOBODYS, SYSTEM, Action, ActorKind, Author, Target
 from jobqueue.domain.errors import InvalidFields, NameTaken, NotFound, TooManyAttempts, Unauthenticated
 from jobqueue.domain.job import TENANT_NAME
 from jobqueue.domain.person import normalise_email, password_fault
+from jobqueue.operations import audit
 from jobqueue.operations.passwords import Passwords
 from jobqueue.operations.remembered import Remembered
 from jobqueue.store import tenants as tenant_store
 from jobqueue.store import users as store
-from jobqueue.store.pool import Database, Transaction
+from jobqueue.store.pool import Database, Record, Transaction
 
 WINDOW_S: Final = 600.0
 TRIES_OF_PAIR, TRIES_OF_ACCOUNT, TRIES_OF_ADDRESS = 10, 50, 100
@@ -30,6 +33,7 @@ SWEPT_MAX: Final = 10_000
 NETWORK_BITS: Final = 64
 """What one caller has of IPv6 addresses."""
 FREE_PLAN: Final = "free"
+ANYBODY: Final = Author(ActorKind.UNKNOWN)
 
 
 class UserRing:
@@ -54,8 +58,10 @@ class UserRing:
         return await store.find(self._db, number)
 
 
-async def register(db: Database, passwords: Passwords, *, email: str, password: str, tenant: str, address: str) -> Principal:
-    """Make a tenant and its owner, both or neither.
+async def register(
+    db: Database, passwords: Passwords, *, email: str, password: str, tenant: str, address: str, by: Author = ANYBODY
+) -> Principal:
+    """Make a tenant and its owner, both or neither. by: where the request came from; who it was is known only then.
 
     Raises InvalidFields, TooManyAttempts, NameTaken (the tenant's name or the email), Overloaded.
     """
@@ -73,7 +79,10 @@ async def register(db: Database, passwords: Passwords, *, email: str, password: 
         user_id = await store.create(transaction, tenant_id=tenant_id, email=normal, password_hash=password_hash, scopes=scopes)
         if user_id is None:
             raise NameTaken("there is an account for this email address already")
-        return Principal("user", str(user_id), tenant_id, tenant, frozenset(scopes))
+        author = replace(by, kind=ActorKind.USER, id=str(user_id), name=normal)
+        await audit.record(transaction, tenant_id, author, Action.TENANT_CREATED, Target("tenant", tenant), {"plan": FREE_PLAN})
+        await audit.record(transaction, tenant_id, author, Action.USER_REGISTERED, Target("user", str(user_id)))
+        return Principal("user", str(user_id), tenant_id, tenant, frozenset(scopes), normal)
 
     return await db.in_transaction(make)
 
@@ -91,7 +100,7 @@ def _check_registration(email: str, password: str, tenant: str) -> str:
     return normal
 
 
-async def log_in(db: Database, passwords: Passwords, *, email: str, password: str, address: str) -> Principal:
+async def log_in(db: Database, passwords: Passwords, *, email: str, password: str, address: str, by: Author = ANYBODY) -> Principal:
     """Answer who an email and password belong to.
 
     Raises Unauthenticated, in the same words and about the same time for whatever is wrong; TooManyAttempts, Overloaded.
@@ -106,16 +115,45 @@ async def log_in(db: Database, passwords: Passwords, *, email: str, password: st
     row = await store.find_by_email(db, normal)
     verdict = await passwords.check(None if row is None else row["password_hash"], password)
     if row is None or not verdict.is_right or row["is_disabled"]:
+        await _note_refusal(db, row, by, is_disabled=verdict.is_right)
         raise Unauthenticated(REFUSAL)
-    await store.note_login(db, tenant_id=row["tenant_id"], user_id=row["user_id"], password_hash=verdict.fresh_hash)
+    principal, number = store.principal_of(row), row["user_id"]
+
+    async def let_in(transaction: Transaction) -> None:
+        await store.note_login(transaction, tenant_id=principal.tenant_id, user_id=number, password_hash=verdict.fresh_hash)
+        author = replace(by, kind=ActorKind.USER, id=principal.id, name=principal.name)
+        await audit.record(transaction, principal.tenant_id, author, Action.USER_LOGGED_IN, Target("user", principal.id))
+
+    await db.in_transaction(let_in, tenant_id=principal.tenant_id)
     await store.refund_tries(db, subjects=list(subjects), steps_s=_steps_s(subjects))
-    return store.principal_of(row)
+    return principal
 
 
-async def set_disabled(db: Database, email: str, *, is_disabled: bool) -> None:
+async def _note_refusal(db: Database, row: Record | None, by: Author, *, is_disabled: bool) -> None:
+    """Write down a login that failed: in the account's tenant, or in none's when there is no such account.
+
+    What was typed is not kept: people type passwords into the wrong field.
+    """
+    tenant_id = NOBODYS if row is None else row["tenant_id"]
+    target = Target("user", None if row is None else str(row["user_id"]))
+    why = "no such account" if row is None else "disabled" if is_disabled else "wrong password"
+    await db.in_transaction(
+        lambda transaction: audit.record(transaction, tenant_id, by, Action.USER_LOGIN_FAILED, target, {"why": why}), tenant_id=tenant_id
+    )
+
+
+async def set_disabled(db: Database, email: str, *, is_disabled: bool, by: Author = SYSTEM) -> None:
     """Disable a user, whose tokens then stop within 5 s, or let them in again. Raises NotFound."""
-    if not await store.set_disabled(db, normalise_email(email) or "", is_disabled=is_disabled):
-        raise NotFound(f"there is no user {email}")
+    action = Action.USER_DISABLED if is_disabled else Action.USER_ENABLED
+
+    async def act(transaction: Transaction) -> None:
+        found = await store.set_disabled(transaction, normalise_email(email) or "", is_disabled=is_disabled)
+        if found is None:
+            raise NotFound(f"there is no user {email}")
+        user_id, tenant_id = found
+        await audit.record(transaction, tenant_id, by, action, Target("user", str(user_id)))
+
+    await db.in_transaction(act)
 
 
 async def sweep_tries(db: Database) -> int:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+from jobqueue.domain.audit import Action, Target
 from jobqueue.domain.errors import NotFound
 from jobqueue.domain.lease import Directive
+from jobqueue.operations import audit
 from jobqueue.operations.jobs import WORKER_ALIVE_S, Caller
 from jobqueue.store import workers as store
-from jobqueue.store.pool import Database
+from jobqueue.store.pool import Database, Transaction
+
+ACTIONS: Final = {Directive.QUIET: Action.WORKER_QUIETED, Directive.TERMINATE: Action.WORKER_TERMINATED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +95,13 @@ async def beat_as(db: Database, caller: Caller, name: str, *, state: str | None)
 
 async def direct(db: Database, caller: Caller, name: str, directive: Directive) -> WorkerView:
     """Tell a worker what to do, the caller's own of that name or a database worker. Raises NotFound."""
-    if not await store.direct(db, caller.tenant_id, name, directive=directive):
-        raise NotFound("there is no such worker")
+
+    async def act(transaction: Transaction) -> None:
+        if not await store.direct(transaction, caller.tenant_id, name, directive=directive):
+            raise NotFound("there is no such worker")
+        await audit.record(transaction, caller.tenant_id, caller.by, ACTIONS[directive], Target("worker", name))
+
+    await db.in_transaction(act)
     (row,) = await store.page(db, caller.tenant_id, name=name, after="", worker_alive_s=WORKER_ALIVE_S, limit=1)
     return WorkerView(**dict(row))
 

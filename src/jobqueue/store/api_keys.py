@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from jobqueue.domain.access import Principal
-from jobqueue.store.pool import Database, Record
+from jobqueue.store.pool import Database, Record, Transaction
 from jobqueue.store.statements import statement
 
 
 async def create(
-    db: Database,
+    transaction: Transaction,
     *,
     api_key_id: str,
     tenant_id: int,
@@ -22,7 +22,7 @@ async def create(
     keys_max: int,
 ) -> bool:
     """Store a key's hash; answers False when the tenant has keys_max already, or the expiry is past."""
-    created_at = await db.fetch_value(
+    created_at = await transaction.fetch_value(
         statement("api_keys/create"),
         api_key_id=api_key_id,
         tenant_id=tenant_id,
@@ -40,18 +40,20 @@ async def find(db: Database, api_key_id: str) -> tuple[Principal, str] | None:
     row = await db.fetch_row(statement("api_keys/find"), api_key_id=api_key_id)
     if row is None:
         return None
-    return Principal("key", row["api_key_id"], row["tenant_id"], row["tenant"], frozenset(row["scopes"])), row["secret_sha256"]
+    principal = Principal("key", row["api_key_id"], row["tenant_id"], row["tenant"], frozenset(row["scopes"]), row["name"])
+    return principal, row["secret_sha256"]
 
 
-async def page(db: Database, tenant_id: int, *, before: tuple[datetime, str] | None, limit: int) -> list[Record]:
+async def page(db: Database | Transaction, tenant_id: int, *, before: tuple[datetime, str] | None, limit: int) -> list[Record]:
     """List a tenant's keys, newest first; columns as in sql/api_keys/list.sql."""
     before_at, before_id = before or (None, None)
     return await db.fetch(statement("api_keys/list"), tenant_id=tenant_id, before_at=before_at, before_id=before_id, limit=limit)
 
 
-async def delete(db: Database, tenant_id: int, api_key_id: str) -> bool:
-    """Delete a key; answers whether the tenant had it."""
-    return await db.fetch_value(statement("api_keys/delete"), tenant_id=tenant_id, api_key_id=api_key_id) is not None
+async def delete(transaction: Transaction, tenant_id: int, api_key_id: str) -> str | None:
+    """Delete a key; answers its name, None when the tenant has none of this id."""
+    name: str | None = await transaction.fetch_value(statement("api_keys/delete"), tenant_id=tenant_id, api_key_id=api_key_id)
+    return name
 
 
 async def note_use(db: Database, tenant_id: int, api_key_id: str, *, period_s: float) -> None:

@@ -38,6 +38,7 @@ FUNCTIONS: Final = (
     "fold_tally_v1",
     "drop_week_v1",
     "jobs_view_v1",
+    "audit_v1",
 )
 
 

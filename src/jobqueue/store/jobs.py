@@ -26,8 +26,6 @@ EXPIRE: Final = statement("jobs/expire")
 COUNT_BY_STATUS: Final = statement("jobs/count_by_status")
 COUNT_WAITING: Final = statement("jobs/count_waiting")
 
-BULK_S_MAX: Final = 30.0
-
 
 @dataclass(slots=True)
 class NewJob:
@@ -165,14 +163,14 @@ async def exists(db: Database, tenant_id: int, job_id: UUID) -> bool:
     return bool(await db.fetch_value(statement("jobs/exists"), tenant_id=tenant_id, job_id=job_id))
 
 
-async def cancel(db: Database, tenant_id: int, job_id: UUID, *, grace_s: float) -> tuple[str, str | None]:
+async def cancel(db: Database | Transaction, tenant_id: int, job_id: UUID, *, grace_s: float) -> tuple[str, str | None]:
     """Cancel; answers (verdict, status), see sql/functions/cancel_v1.sql."""
     row = await db.fetch_row(CANCEL, tenant_id=tenant_id, job_id=job_id, grace_s=grace_s)
     assert row is not None
     return row["verdict"], row["status"]
 
 
-async def retry(db: Database, tenant_id: int, job_id: UUID, *, is_reset: bool) -> tuple[str, str | None]:
+async def retry(db: Database | Transaction, tenant_id: int, job_id: UUID, *, is_reset: bool) -> tuple[str, str | None]:
     """Retry by hand; answers (verdict, status), see sql/functions/retry_v1.sql."""
     row = await db.fetch_row(RETRY, tenant_id=tenant_id, job_id=job_id, is_reset=is_reset)
     assert row is not None
@@ -180,7 +178,14 @@ async def retry(db: Database, tenant_id: int, job_id: UUID, *, is_reset: bool) -
 
 
 async def patch(
-    db: Database, tenant_id: int, job_id: UUID, *, priority: int | None, attempts_max: int | None, is_timed: bool, run_at: datetime | None
+    db: Database | Transaction,
+    tenant_id: int,
+    job_id: UUID,
+    *,
+    priority: int | None,
+    attempts_max: int | None,
+    is_timed: bool,
+    run_at: datetime | None,
 ) -> tuple[str, str | None]:
     """Change a waiting job; answers (verdict, status), see sql/functions/patch_v1.sql."""
     row = await db.fetch_row(
@@ -196,23 +201,23 @@ async def patch(
     return row["verdict"], row["status"]
 
 
-async def force_success(db: Database, tenant_id: int, job_id: UUID, *, result_json: str | None, note_json: str) -> tuple[str, str | None]:
+async def force_success(
+    db: Database | Transaction, tenant_id: int, job_id: UUID, *, result_json: str | None, note_json: str
+) -> tuple[str, str | None]:
     """Declare a failed job done; answers (verdict, status), see sql/functions/force_success_v1.sql."""
     row = await db.fetch_row(statement("jobs/force_success"), tenant_id=tenant_id, job_id=job_id, result=result_json, note=note_json)
     assert row is not None
     return row["verdict"], row["status"]
 
 
-async def cancel_many(db: Database, tenant_id: int, job_ids: Sequence[UUID], *, grace_s: float) -> int:
+async def cancel_many(db: Database | Transaction, tenant_id: int, job_ids: Sequence[UUID], *, grace_s: float) -> int:
     """Cancel jobs; answers how many were cancelled or asked to."""
-    return int(
-        await db.fetch_value(statement("jobs/cancel_many"), deadline_s=BULK_S_MAX, tenant_id=tenant_id, job_ids=job_ids, grace_s=grace_s)
-    )
+    return int(await db.fetch_value(statement("jobs/cancel_many"), tenant_id=tenant_id, job_ids=job_ids, grace_s=grace_s))
 
 
-async def retry_many(db: Database, tenant_id: int, job_ids: Sequence[UUID]) -> dict[Lane, int]:
+async def retry_many(db: Database | Transaction, tenant_id: int, job_ids: Sequence[UUID]) -> dict[Lane, int]:
     """Send jobs back to the queue; answers how many went to each lane."""
-    rows = await db.fetch(statement("jobs/retry_many"), deadline_s=BULK_S_MAX, tenant_id=tenant_id, job_ids=job_ids)
+    rows = await db.fetch(statement("jobs/retry_many"), tenant_id=tenant_id, job_ids=job_ids)
     return {(tenant_id, row["queue_id"], row["type_id"], row["band"]): row["jobs"] for row in rows}
 
 

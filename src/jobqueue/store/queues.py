@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobqueue.domain.rotation import Lane
-from jobqueue.store.pool import Database, Record
+from jobqueue.store.pool import Database, Record, Transaction
 from jobqueue.store.statements import statement
 
 
-async def get(db: Database, tenant_id: int, name: str) -> Record | None:
+async def get(db: Database | Transaction, tenant_id: int, name: str) -> Record | None:
     """Read the settings of a queue the tenant used or set; columns as in sql/queues/get.sql."""
     return await db.fetch_row(statement("queues/get"), tenant_id=tenant_id, name=name)
 
@@ -19,9 +19,9 @@ async def page(db: Database, tenant_id: int, *, after: str, limit: int) -> list[
     return await db.fetch(statement("queues/list"), tenant_id=tenant_id, after=after, limit=limit)
 
 
-async def change(db: Database, tenant_id: int, queue_id: int, *, changes_json: str) -> Record:
+async def change(transaction: Transaction, tenant_id: int, queue_id: int, *, changes_json: str) -> Record:
     """Change settings; changes_json: an object of column -> value. Answers all settings."""
-    row = await db.fetch_row(statement("queues/set"), tenant_id=tenant_id, queue_id=queue_id, changes=changes_json)
+    row = await transaction.fetch_row(statement("queues/set"), tenant_id=tenant_id, queue_id=queue_id, changes=changes_json)
     assert row is not None
     return row
 

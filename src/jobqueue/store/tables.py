@@ -596,5 +596,33 @@ leader = Table(
     comment="Who does the periodic work, an optimisation only: everything is right with any number of reapers.",
 )
 
+audit = Table(
+    "audit",
+    metadata,
+    Column("audit_id", Uuid, primary_key=True),
+    Column("tenant_id", Integer, nullable=False),
+    Column("at", Moment, nullable=False, server_default=NOW),
+    Column("actor_kind", Text, nullable=False),
+    Column("actor_id", Text),
+    Column("actor_name", Text),
+    Column("action", Text, nullable=False),
+    Column("target_kind", Text, nullable=False),
+    Column("target_id", Text),
+    Column("request_id", Text),
+    Column("correlation_id", Text),
+    Column("address", Text),
+    Column("data", JSON, nullable=False),
+    CheckConstraint("actor_kind IN ('user', 'key', 'operator', 'cli', 'system', 'unknown')", name="actor_kind"),
+    CheckConstraint("action ~ '^[a-z_]+\\.[a-z_]+$'", name="action"),
+    CheckConstraint("octet_length(data::text) <= 16384", name="data"),
+    postgresql_partition_by="RANGE (audit_id)",
+    comment="Who did what, written in the transaction that did it. Rows are only added (triggers and grants hold it) and go with their "
+    "month. tenant_id 0: no tenant's in particular. The time is in the id, too.",
+)
+Index("audit_of_tenant", audit.c.tenant_id, audit.c.audit_id)
+Index("audit_action", audit.c.tenant_id, audit.c.action, audit.c.audit_id)
+Index("audit_actor", audit.c.tenant_id, audit.c.actor_id, audit.c.audit_id)
+Index("audit_target", audit.c.tenant_id, audit.c.target_id, audit.c.audit_id)
+
 PARTITIONED: Final = (job, outcome, event)
 """Cut by the job's id into the same weeks, so that one week of jobs goes with all it left behind."""

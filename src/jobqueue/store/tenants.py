@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from jobqueue.store.pool import Database, Record
+from jobqueue.store.pool import Database, Record, Transaction
 from jobqueue.store.statements import statement
 
 
 async def create(
-    db: Database, name: str, *, plan: str, max_concurrent: int | None, max_queued: int | None = None, rate_per_minute: int | None
+    db: Database | Transaction,
+    name: str,
+    *,
+    plan: str,
+    max_concurrent: int | None,
+    max_queued: int | None = None,
+    rate_per_minute: int | None,
 ) -> int | None:
     """Make a tenant; answers its number, None when the name is taken."""
     number: int | None = await db.fetch_value(
@@ -36,6 +42,18 @@ async def get(db: Database, name: str) -> Record | None:
     return await db.fetch_row(statement("tenants/get"), name=name)
 
 
-async def change(db: Database, name: str, *, changes_json: str) -> bool:
-    """Change a tenant; changes_json: an object of column -> value, null for the plan's. Answers whether there is one."""
-    return await db.fetch_value(statement("tenants/set"), name=name, changes=changes_json) is not None
+async def hold(transaction: Transaction, tenant_id: int) -> None:
+    """Lock a tenant's gate until the transaction ends."""
+    await transaction.fetch(statement("tenants/hold"), tenant_id=tenant_id)
+
+
+async def lock(transaction: Transaction, name: str) -> Record | None:
+    """Lock a tenant's gate until the transaction ends; columns as in sql/tenants/lock.sql."""
+    return await transaction.fetch_row(statement("tenants/lock"), name=name)
+
+
+async def change(transaction: Transaction, name: str, *, changes_json: str) -> Record:
+    """Change a tenant that is locked; changes_json: an object of column -> value, null for the plan's. Answers columns as `lock`."""
+    row = await transaction.fetch_row(statement("tenants/set"), name=name, changes=changes_json)
+    assert row is not None
+    return row

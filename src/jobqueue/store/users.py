@@ -39,17 +39,18 @@ async def find(db: Database, user_id: UUID) -> Principal | None:
 
 def principal_of(row: Record) -> Principal:
     """Make a caller of a user's row."""
-    return Principal("user", str(row["user_id"]), row["tenant_id"], row["tenant"], frozenset(row["scopes"]))
+    return Principal("user", str(row["user_id"]), row["tenant_id"], row["tenant"], frozenset(row["scopes"]), row["email"])
 
 
-async def note_login(db: Database, *, tenant_id: int, user_id: UUID, password_hash: str | None) -> None:
+async def note_login(transaction: Transaction, *, tenant_id: int, user_id: UUID, password_hash: str | None) -> None:
     """Note a login; password_hash: kept from now on, None: the old one stays."""
-    await db.fetch(statement("users/logged_in"), tenant_id=tenant_id, user_id=user_id, password_hash=password_hash)
+    await transaction.fetch(statement("users/logged_in"), tenant_id=tenant_id, user_id=user_id, password_hash=password_hash)
 
 
-async def set_disabled(db: Database, email: str, *, is_disabled: bool) -> bool:
-    """Disable a user or let them in again; answers whether there is one."""
-    return await db.fetch_value(statement("users/set_disabled"), email=email, is_disabled=is_disabled) is not None
+async def set_disabled(transaction: Transaction, email: str, *, is_disabled: bool) -> tuple[UUID, int] | None:
+    """Disable a user or let them in again; answers the user and the tenant, None when there is none."""
+    row = await transaction.fetch_row(statement("users/set_disabled"), email=email, is_disabled=is_disabled)
+    return None if row is None else (row["user_id"], row["tenant_id"])
 
 
 async def spend_tries(transaction: Transaction, *, subjects: Sequence[UUID], steps_s: Sequence[float], window_s: float) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobqueue.store.pool import Database, Record
+from jobqueue.store.pool import Database, Record, Transaction
 from jobqueue.store.statements import statement
 
 
@@ -49,7 +49,7 @@ async def keep(db: Database, worker_ids: Sequence[int]) -> list[int]:
     return [row[0] for row in await db.fetch(statement("workers/keep"), worker_ids=worker_ids)]
 
 
-async def direct(db: Database, tenant_id: int, name: str, *, directive: str) -> bool:
+async def direct(db: Database | Transaction, tenant_id: int, name: str, *, directive: str) -> bool:
     """Tell a worker what to do; False: there is none of that name."""
     return await db.fetch_value(statement("workers/direct"), tenant_id=tenant_id, name=name, directive=directive) is not None
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from jobqueue.api.authorize import TenantAdmin
 from jobqueue.api.bodies import json_response, read_object
 from jobqueue.api.openapi import documented
-from jobqueue.api.parameters import PAGE_SIZE, Cursor, PageSize, page_links, read_text_cursor, write_text_cursor
+from jobqueue.api.parameters import PAGE_SIZE, Cursor, PageSize, author_of, page_links, read_text_cursor, write_text_cursor
 from jobqueue.api.services import ApiServices
 from jobqueue.domain.access import API_KEY_ID, ID_BYTES, SECRET_BYTES
 from jobqueue.domain.errors import CursorInvalid, KeysExhausted, NotFound
@@ -72,15 +72,16 @@ class ApiKeyRoutes:
             scopes=scopes,
             expires_at=asked.expires_at,
             random_bytes=secrets.token_bytes(ID_BYTES + SECRET_BYTES),
+            by=author_of(request, caller),
         )
         content = {"id": key_id, "name": asked.name, "api_key": api_key, "scopes": scopes, "expires_at": asked.expires_at}
         return json_response(content, 201)
 
-    async def delete(self, caller: TenantAdmin, key_id: KeyId) -> Response:
+    async def delete(self, request: Request, caller: TenantAdmin, key_id: KeyId) -> Response:
         """Delete a key; it and the tokens made from it stop working within 5 s, in every process."""
         if API_KEY_ID.fullmatch(key_id) is None:
             raise NotFound(NO_SUCH_KEY)
-        await self._keys.delete(caller.tenant_id, key_id)
+        await self._keys.delete(caller.tenant_id, key_id, by=author_of(request, caller))
         return Response(status_code=204)
 
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from jobqueue.api.authorize import AnyCaller, open_to_all
 from jobqueue.api.bodies import CREDENTIAL_BODY_BYTES_MAX, json_response, read_object
 from jobqueue.api.openapi import documented
+from jobqueue.api.parameters import author_of
 from jobqueue.api.services import ApiServices
 from jobqueue.api.shapes import me_object
 from jobqueue.domain.access import REFUSAL, Principal
@@ -71,14 +72,21 @@ class AuthRoutes:
             raise RegistrationClosed("registration is closed here; an operator makes tenants and their keys")
         asked = wire.read(access.Registration, await read_object(request, bytes_max=CREDENTIAL_BODY_BYTES_MAX))
         principal = await users.register(
-            self._db, self._passwords, email=asked.email, password=asked.password, tenant=asked.tenant, address=_address_of(request)
+            self._db,
+            self._passwords,
+            email=asked.email,
+            password=asked.password,
+            tenant=asked.tenant,
+            address=_address_of(request),
+            by=author_of(request, None),
         )
         return self._answer(principal, 201)
 
     async def log_in(self, request: Request) -> Response:
         """Exchange an email address and a password for a bearer token of 15 minutes. Tries are limited by account and by address."""
         asked = wire.read(access.Login, await read_object(request, bytes_max=CREDENTIAL_BODY_BYTES_MAX))
-        principal = await users.log_in(self._db, self._passwords, email=asked.email, password=asked.password, address=_address_of(request))
+        address, by = _address_of(request), author_of(request, None)
+        principal = await users.log_in(self._db, self._passwords, email=asked.email, password=asked.password, address=address, by=by)
         return self._answer(principal)
 
     async def who_am_i(self, caller: AnyCaller) -> Response:

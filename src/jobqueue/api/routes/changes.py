@@ -14,7 +14,7 @@ from starlette.responses import Response
 from jobqueue.api.authorize import JobsWriter
 from jobqueue.api.bodies import json_response, read_object, read_optional_object
 from jobqueue.api.openapi import documented
-from jobqueue.api.parameters import JobId, caller_of, read_id
+from jobqueue.api.parameters import JobId, acting, caller_of, read_id
 from jobqueue.api.services import ApiServices
 from jobqueue.api.shapes import PRIORITY_NUMBERS, job_object
 from jobqueue.domain.access import Principal
@@ -58,7 +58,7 @@ class ChangeRoutes:
         patch = partial(
             operations.patch,
             self._db,
-            caller_of(caller),
+            acting(request, caller),
             number,
             priority=PRIORITY_NUMBERS[asked.priority] if "priority" in given else None,
             max_attempts=asked.max_attempts if "max_attempts" in given else None,
@@ -77,7 +77,7 @@ class ChangeRoutes:
         force_success = partial(
             operations.force_success,
             self._db,
-            caller_of(caller),
+            acting(request, caller),
             number,
             result_json=_result_json(asked.result),
             reason=asked.reason,

@@ -16,7 +16,7 @@ from jobqueue.api.bodies import json_response, read_object, read_optional_object
 from jobqueue.api.context import context_of
 from jobqueue.api.idempotency import HEADER, read_key
 from jobqueue.api.openapi import documented
-from jobqueue.api.parameters import JobId, Wait, caller_of, read_id
+from jobqueue.api.parameters import JobId, Wait, acting, caller_of, read_id
 from jobqueue.api.prefer import DOCUMENTED as PREFER_HEADER
 from jobqueue.api.prefer import applied, read_wait
 from jobqueue.api.services import ApiServices
@@ -151,7 +151,7 @@ class JobRoutes:
         number = read_id(job_id)
         wire.read(shapes.NoFields, await read_optional_object(request))
         grace_s = self._limits.cancel_grace_s
-        status = await self._find(caller, number, lambda: operations.cancel(self._db, caller_of(caller), number, grace_s=grace_s))
+        status = await self._find(caller, number, lambda: operations.cancel(self._db, acting(request, caller), number, grace_s=grace_s))
         view = await self._read(caller, number)
         return json_response(job_object(view), 200 if status is Status.CANCELLED else 202)
 
@@ -160,7 +160,7 @@ class JobRoutes:
         number = read_id(job_id)
         asked = wire.read(shapes.RetryRequest, await read_optional_object(request))
         is_reset = asked.reset_attempts
-        lane = await self._find(caller, number, lambda: operations.retry(self._db, caller_of(caller), number, is_reset=is_reset))
+        lane = await self._find(caller, number, lambda: operations.retry(self._db, acting(request, caller), number, is_reset=is_reset))
         if lane is not None:
             self._wake(lane)
         return json_response(job_object(await self._read(caller, number)))

@@ -12,7 +12,7 @@ from jobqueue.api.authorize import JobsReader, JobsWriter
 from jobqueue.api.bodies import json_response, read_object, read_optional_object
 from jobqueue.api.filters import listed_object, to_dlq, to_domain
 from jobqueue.api.openapi import documented
-from jobqueue.api.parameters import PAGE_SIZE, Cursor, PageSize, caller_of, page_links, read_cursor, write_cursor
+from jobqueue.api.parameters import PAGE_SIZE, Cursor, PageSize, acting, caller_of, page_links, read_cursor, write_cursor
 from jobqueue.api.services import ApiServices
 from jobqueue.domain.errors import CursorInvalid, PageTooDeep
 from jobqueue.domain.job_filter import SCANNED_ROWS_MAX
@@ -105,7 +105,7 @@ class ListRoutes:
         asked = wire.read(shapes.CancelRequest, await read_object(request))
         count = await job_lists.cancel_many(
             self._db,
-            caller_of(caller),
+            acting(request, caller),
             to_domain(asked.filter),
             limit=asked.limit,
             is_dry_run=asked.dry_run,
@@ -117,7 +117,7 @@ class ListRoutes:
         """Send jobs of the dead letter queue back to their queues, their attempts reset. No body: all of them."""
         asked = wire.read(shapes.ReplayRequest, await read_optional_object(request))
         count = await job_lists.retry_many(
-            self._db, caller_of(caller), to_dlq(asked.filter), limit=asked.limit, is_dry_run=asked.dry_run, wake=self._wake
+            self._db, acting(request, caller), to_dlq(asked.filter), limit=asked.limit, is_dry_run=asked.dry_run, wake=self._wake
         )
         return json_response({"count": count})
 

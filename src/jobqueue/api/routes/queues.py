@@ -21,6 +21,7 @@ from jobqueue.api.parameters import (
     Cursor,
     PageSize,
     QueueNamePath,
+    acting,
     caller_of,
     page_links,
     read_name_cursor,
@@ -28,9 +29,10 @@ from jobqueue.api.parameters import (
     write_name_cursor,
 )
 from jobqueue.api.services import ApiServices
-from jobqueue.domain.access import Principal
+from jobqueue.domain.audit import Action
 from jobqueue.domain.errors import CursorInvalid, InvalidFields, NotFound
 from jobqueue.operations import queues as operations
+from jobqueue.operations.jobs import Caller
 from jobqueue.operations.queues import KEY_MAX_CONCURRENT_DEFAULT, QueueView
 from jobqueue.protocol import queues as shapes
 from jobqueue.protocol import wire
@@ -96,23 +98,24 @@ class QueueRoutes:
         asked = wire.read(shapes.QueueChange, await read_object(request))
         if not asked.model_fields_set:
             raise InvalidFields([("", "name at least one setting to change")])
-        return await self._change(caller, queue, {field: getattr(asked, field) for field in asked.model_fields_set})
+        given = {field: getattr(asked, field) for field in asked.model_fields_set}
+        return await self._change(acting(request, caller), queue, given, Action.QUEUE_CHANGED)
 
     async def pause(self, request: Request, caller: JobsWriter, name: QueueNamePath) -> Response:
         """Claim no more jobs of a queue; those that run go on, and submits are taken. Scope: `jobs:write`."""
         queue = read_queue_name(name)
         wire.read(NoFields, await read_optional_object(request))
-        return await self._change(caller, queue, {"paused": True})
+        return await self._change(acting(request, caller), queue, {"paused": True}, Action.QUEUE_PAUSED)
 
     async def resume(self, request: Request, caller: JobsWriter, name: QueueNamePath) -> Response:
         """Claim jobs of a queue again, at once. Scope: `jobs:write`."""
         queue = read_queue_name(name)
         wire.read(NoFields, await read_optional_object(request))
-        return await self._change(caller, queue, {"paused": False})
+        return await self._change(acting(request, caller), queue, {"paused": False}, Action.QUEUE_RESUMED)
 
-    async def _change(self, caller: Principal, queue: str, given: Mapping[str, Any]) -> Response:
+    async def _change(self, caller: Caller, queue: str, given: Mapping[str, Any], action: Action) -> Response:
         changes = {SETTINGS[field][0]: SETTINGS[field][1] if value is None else value for field, value in given.items()}
-        view = await operations.change(self._db, self._names, caller_of(caller), queue, changes, wake=self._wake)
+        view = await operations.change(self._db, self._names, caller, queue, changes, wake=self._wake, action=action)
         return json_response(queue_object(view))
 
 

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jobqueue.api.authorize import TenantReader, requires
+from jobqueue.api.authorize import Operator, TenantReader, requires
 from jobqueue.api.bodies import json_response, read_object
 from jobqueue.api.openapi import documented
-from jobqueue.api.parameters import PAGE_SIZE, Cursor, PageSize, page_links, read_text_cursor, write_text_cursor
+from jobqueue.api.parameters import PAGE_SIZE, Cursor, PageSize, author_of, page_links, read_text_cursor, write_text_cursor
 from jobqueue.api.services import ApiServices, TenantDefaults
 from jobqueue.domain.access import Scope
 from jobqueue.domain.errors import CursorInvalid, InvalidFields, NameTaken, NotFound
@@ -37,12 +37,11 @@ def build(services: ApiServices) -> APIRouter:
     shown = {200: ("The tenant.", shapes.Tenant)}
     made = documented({201: ("The tenant.", shapes.Tenant)}, NameTaken, body=shapes.TenantRequest)
     listed = documented({200: ("By name.", shapes.TenantsPage)}, CursorInvalid)
-    operators = [requires(Scope.OPERATOR)]
-    add("/v1/tenants", "GET", routes.page, operation_id="list_tenants", dependencies=operators, **listed)
-    add("/v1/tenants", "POST", routes.create, operation_id="create_tenant", dependencies=operators, **made)
+    add("/v1/tenants", "GET", routes.page, operation_id="list_tenants", dependencies=[requires(Scope.OPERATOR)], **listed)
+    add("/v1/tenants", "POST", routes.create, operation_id="create_tenant", **made)
     add(ONE_TENANT, "GET", routes.get, operation_id="get_tenant", **documented(shown, NotFound))
     changed = documented(shown, NotFound, body=shapes.TenantChange)
-    add(ONE_TENANT, "PATCH", routes.change, operation_id="change_tenant", dependencies=operators, **changed)
+    add(ONE_TENANT, "PATCH", routes.change, operation_id="change_tenant", **changed)
     return router
 
 
@@ -66,7 +65,7 @@ class TenantRoutes:
         }
         return json_response(content, headers=page_links(request, next_cursor=next_cursor))
 
-    async def create(self, request: Request) -> Response:
+    async def create(self, request: Request, caller: Operator) -> Response:
         """Make a tenant. Scope: `operator`. Its first key comes from `jobqueue keys create`."""
         asked = wire.read(shapes.TenantRequest, await read_object(request))
         if TENANT_NAME.fullmatch(asked.id) is None:
@@ -78,6 +77,7 @@ class TenantRoutes:
             max_concurrent=asked.max_concurrent,
             max_queued=asked.max_queued,
             rate_per_minute=asked.rate_per_minute,
+            by=author_of(request, caller),
         )
         content = await self._show_one(await operations.get(self._db, asked.id))
         return json_response(content, 201, {"Location": f"/v1/tenants/{asked.id}"})
@@ -88,13 +88,14 @@ class TenantRoutes:
             raise NotFound(NO_SUCH_TENANT)
         return json_response(await self._show_one(await operations.get(self._db, _read_id(tenant_id))))
 
-    async def change(self, request: Request, tenant_id: TenantId) -> Response:
+    async def change(self, request: Request, caller: Operator, tenant_id: TenantId) -> Response:
         """Change a tenant's plan and limits. Scope: `operator`. A lower limit stops claims and submits, not jobs."""
         asked = wire.read(shapes.TenantChange, await read_object(request))
         if not asked.model_fields_set:
             raise InvalidFields([("", "name at least one field to change")])
         changes = {field: getattr(asked, field) for field in asked.model_fields_set}
-        return json_response(await self._show_one(await operations.change(self._db, _read_id(tenant_id), changes)))
+        view = await operations.change(self._db, _read_id(tenant_id), changes, by=author_of(request, caller))
+        return json_response(await self._show_one(view))
 
     async def _show_one(self, view: TenantView) -> dict[str, Any]:
         return (await self._show([view]))[0]

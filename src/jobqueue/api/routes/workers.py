@@ -12,7 +12,7 @@ from jobqueue.api.authorize import Foreman, Worker
 from jobqueue.api.bodies import json_response, read_object, read_optional_object
 from jobqueue.api.openapi import documented
 from jobqueue.api.outcomes import bounded_s
-from jobqueue.api.parameters import PAGE_SIZE, Cursor, PageSize, caller_of, page_links, read_worker_cursor, write_name_cursor
+from jobqueue.api.parameters import PAGE_SIZE, Cursor, PageSize, acting, caller_of, page_links, read_worker_cursor, write_name_cursor
 from jobqueue.api.services import ApiServices
 from jobqueue.api.shapes import beat_object, cut_message, worker_object
 from jobqueue.domain.access import Principal
@@ -101,7 +101,7 @@ class WorkerRoutes:
     async def _direct(self, request: Request, caller: Principal, worker_id: str, directive: Directive) -> Response:
         name = read_worker_id(worker_id)
         wire.read(NoFields, await read_optional_object(request))
-        return json_response(worker_object(await workers.direct(self._db, caller_of(caller), name, directive)))
+        return json_response(worker_object(await workers.direct(self._db, acting(request, caller), name, directive)))
 
 
 def read_worker_id(text: str) -> str:

@@ -33,7 +33,8 @@ BEGIN
   GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA jobqueue TO jobqueue_tenant;
   FOR v_table IN
     SELECT c.oid::regclass::text AS name, a.attname IS NOT NULL AS has_tenant, a.attnotnull AS is_always, c.relrowsecurity AS is_bound,
-      has_table_privilege('jobqueue_tenant', c.oid, 'SELECT') AS is_granted
+      has_table_privilege('jobqueue_tenant', c.oid, 'SELECT') AS is_granted,
+      EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'insert_only') AS is_insert_only
     FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
     WHERE c.relnamespace = 'jobqueue'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
     ORDER BY c.relname
@@ -48,7 +49,8 @@ BEGIN
     EXECUTE 'DROP POLICY IF EXISTS one_tenant ON ' || v_table.name;
     EXECUTE 'CREATE POLICY one_tenant ON ' || v_table.name || ' TO jobqueue_tenant USING ('
       || CASE WHEN v_table.is_always THEN '' ELSE 'tenant_id IS NULL OR ' END || v_own || ') WITH CHECK (' || v_own || ')';
-    EXECUTE 'GRANT SELECT, INSERT, UPDATE, DELETE ON ' || v_table.name || ' TO jobqueue_tenant';
+    EXECUTE CASE WHEN v_table.is_insert_only THEN 'GRANT SELECT, INSERT ON ' ELSE 'GRANT SELECT, INSERT, UPDATE, DELETE ON ' END
+      || v_table.name || ' TO jobqueue_tenant';
   END LOOP;
   RETURN NULL;
 END $$;

@@ -1,4 +1,4 @@
--- Change a tenant: what @changes names, null standing for the plan's; another plan brings its weight along. No row: there is no such tenant.
+-- Change a tenant: what @changes names, null standing for the plan's; another plan brings its weight along. Answers what is set now. No row: there is no such tenant.
 -- params:  @changes text: a JSON object of column -> value
 -- locks:   the tenant's gate, so a limit holds for every claim after the commit
 -- tenant:  all, operators only
@@ -15,4 +15,4 @@ FROM (
     (c ->> 'rate_per_minute')::int AS rate_per_minute, c ? 'rate_per_minute' AS has_rate_per_minute
   FROM (SELECT @changes::jsonb AS c) s) n
 WHERE t.name = @name
-RETURNING t.tenant_id
+RETURNING t.tenant_id, t.plan, t.weight, t.max_concurrent, t.max_queued, t.rate_per_minute

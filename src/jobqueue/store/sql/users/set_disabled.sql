@@ -3,4 +3,4 @@
 UPDATE jobqueue.app_user
 SET disabled_at = CASE WHEN @is_disabled THEN coalesce(disabled_at, clock_timestamp()) END
 WHERE email = @email
-RETURNING user_id
+RETURNING user_id, tenant_id
