@@ -122,6 +122,8 @@ class Settings(BaseModel):
     """What webhooks may be delivered to although it is not public."""
     webhook_retention_days: int = Field(default=7, ge=5, le=3650)
     """From when a delivery was made; longer than one is tried."""
+    audit_retention_days: int = Field(default=365, ge=2, le=3650)
+    """At least retention_days count, whatever is set: the trail outlives the jobs it names."""
     registration: Annotated[Literal["closed", "open"], BeforeValidator(_lower)] = "closed"
 
     metrics_port: int = Field(default=9090, ge=0, le=65535)

@@ -14,7 +14,7 @@ from jobqueue.api.links import add_links
 from jobqueue.api.problems import PROBLEMS
 from jobqueue.domain import errors
 from jobqueue.domain.errors import JobQueueError
-from jobqueue.protocol import access, batches, filters, jobs, live, problem, queues, tenants, webhooks, work
+from jobqueue.protocol import access, audit, batches, filters, jobs, live, problem, queues, tenants, webhooks, work
 
 REFERENCE: Final = "#/components/schemas/{model}"
 MODELS: Final = (
@@ -26,6 +26,7 @@ MODELS: Final = (
     access.ApiKeyRequest,
     access.ApiKeyMade,
     access.ApiKeysPage,
+    audit.AuditPage,
     tenants.Tenant,
     tenants.TenantsPage,
     tenants.TenantRequest,

@@ -42,6 +42,7 @@ async def serve(settings: Settings, stops: Stops) -> None:
                 holder=uuid4(),
                 retention_s=settings.retention_days * SECONDS_PER_DAY,
                 webhooks=_webhook_terms(settings),
+                audit_retention_s=max(settings.audit_retention_days, settings.retention_days) * SECONDS_PER_DAY,
                 clock=SystemClock(),
                 on_fault=fault_teller(telemetry),
                 emit=telemetry.emit,

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from jobqueue.domain.rotation import Lane
-from jobqueue.store import jobs, leases, upkeep
+from jobqueue.store import audit, jobs, leases, upkeep
 from jobqueue.store.pool import Database
 
 PROMOTED_MAX: Final = 1_000
@@ -20,6 +20,8 @@ IDEMPOTENCY_PAGE: Final = 1_000
 IDEMPOTENCY_KEPT_S: Final = 24 * 3600.0
 """How long a key outlives its job."""
 PARTITION_WEEKS_AHEAD: Final = 6
+AUDIT_MONTHS: Final = 4
+"""This month and the next ones; whoever has no reaper for longer writes into the default partition."""
 DROP_S_MAX: Final = 60.0
 
 
@@ -78,6 +80,16 @@ async def make_partitions(db: Database) -> int:
 async def drop_oldest_partition(db: Database, *, kept_s: float, now: datetime | None = None) -> str | None:
     """Drop the oldest week of jobs nobody needs; answers its first day as YYYYMMDD, None when there is none."""
     return await upkeep.drop_oldest_partition(db, kept_s=kept_s, now=now, deadline_s=DROP_S_MAX)
+
+
+async def make_audit_months(db: Database) -> int:
+    """Make the months ahead of the audit trail; answers how many were missing."""
+    return await audit.make_months(db, months=AUDIT_MONTHS)
+
+
+async def drop_oldest_audit_month(db: Database, *, kept_s: float, now: datetime | None = None) -> str | None:
+    """Drop the oldest month of the audit trail that is over for longer than kept_s; answers its name, None when there is none."""
+    return await audit.drop_month(db, kept_s=kept_s, now=now, deadline_s=DROP_S_MAX)
 
 
 async def elect(db: Database, *, role: str, holder: UUID, term: int | None, term_s: float) -> int | None:

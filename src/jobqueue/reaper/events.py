@@ -59,4 +59,12 @@ class WebhookDisabled:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class AuditMonthDropped:
+    """A month of the audit trail is old enough to go."""
+
+    name: ClassVar[str] = "audit.month_dropped"
+    month: str
+
+
 Emit = Callable[[Event], None]

@@ -11,7 +11,7 @@ from jobqueue.operations.database import Database
 from jobqueue.operations.inbox import RECEIVED_MAX, Inbox
 from jobqueue.operations.upkeep import EXPIRED_MAX, FOLDED_MAX, PROMOTED_MAX, WALK_START
 from jobqueue.operations.wakeups import Waker
-from jobqueue.reaper.events import Emit, JobsExpired, PartitionDropped
+from jobqueue.reaper.events import AuditMonthDropped, Emit, JobsExpired, PartitionDropped
 from jobqueue.reaper.leader import Leader
 from jobqueue.telemetry.events import DatabaseMeasured
 
@@ -161,6 +161,26 @@ class PartitionKeeper(Keeper):
             await users.sweep_tries(self._db)
             return None
         self._emit(PartitionDropped(week))
+        return 0.0
+
+
+class AuditKeeper(Keeper):
+    """Makes the months of the audit trail that are ahead, drops those that are behind."""
+
+    def __init__(self, db: Database, leader: Leader, *, kept_s: float, clock: Clock, on_fault: OnFault, emit: Emit) -> None:
+        """kept_s: how long rows are kept at least."""
+        super().__init__(db, leader, name="audit_keeper", interval_s=PARTITIONS_S, clock=clock, on_fault=on_fault)
+        self._kept_s = kept_s
+        self._emit = emit
+        self._tick_s_max = upkeep.DROP_S_MAX + 10
+
+    async def keep(self) -> float | None:
+        """Make what is missing, drop at most one month; at once again when one went."""
+        await upkeep.make_audit_months(self._db)
+        month = await upkeep.drop_oldest_audit_month(self._db, kept_s=self._kept_s)
+        if month is None:
+            return None
+        self._emit(AuditMonthDropped(month))
         return 0.0
 
 

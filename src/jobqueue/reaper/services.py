@@ -18,6 +18,7 @@ from jobqueue.operations.webhook_secrets import SecretBox
 from jobqueue.outbound.http import Guard
 from jobqueue.reaper.events import Emit
 from jobqueue.reaper.keepers import (
+    AuditKeeper,
     Expirer,
     HealthKeeper,
     IdempotencySweeper,
@@ -55,6 +56,7 @@ def build_services(
     holder: UUID,
     retention_s: float,
     webhooks: WebhookTerms | None,
+    audit_retention_s: float,
     clock: Clock,
     on_fault: OnFault,
     emit: Emit,
@@ -77,6 +79,7 @@ def build_services(
         QueueSampler(db, leader, clock=clock, on_fault=on_fault),
         HealthKeeper(db, leader, clock=clock, on_fault=on_fault, emit=emit),
         PartitionKeeper(db, leader, kept_s=retention_s, clock=clock, on_fault=on_fault, emit=emit),
+        AuditKeeper(db, leader, kept_s=audit_retention_s, clock=clock, on_fault=on_fault, emit=emit),
         IdempotencySweeper(db, leader, clock=clock, on_fault=on_fault),
         *(() if webhooks is None else _webhook_services(db, leader, webhooks, clock=clock, on_fault=on_fault, emit=emit)),
     ]

@@ -1,7 +1,7 @@
 """The audit trail: rows are written and read, never changed.
 
-A page reads its rows by the index of the filter that narrows it most, at most SCANNED_ROWS_MAX of them; where the other filters leave few
-of those, the page is short and the next one goes on where this one stopped reading.
+A page of a tenant's with one filter is read by that filter's index. With several, or over all tenants, it reads the newest SCANNED_ROWS_MAX
+rows by the one that narrows most; where the others leave few of those, the page is short and the next one goes on where it stopped reading.
 """
 
 from __future__ import annotations
@@ -60,26 +60,29 @@ async def page(
 ) -> Found:
     """Find up to limit rows older than `before`, newest first; tenant_id None: of all. Unless is_operator, HIDDEN actors are only kinds."""
     conditions = _conditions(audit_filter)
-    read = _driver(tenant_id, audit_filter, conditions, before=before).subquery("read")
-    matches: list[ColumnElement[bool]] = [read.c[name] == value for name, value in conditions]
-    if audit_filter.actor is not None and not is_operator:
-        matches.append(read.c.actor_kind.not_in(HIDDEN))  # nor does a filter tell who it was
+    is_complete = len(conditions) <= (0 if tenant_id is None else 1)  # then the driver finds the page itself
+    rows_max = limit if is_complete else SCANNED_ROWS_MAX
+    read = _driver(tenant_id, audit_filter, conditions, before=before).limit(rows_max).subquery("read")
     columns = [column for column in read.c if column.name != "tenant_id"]
     rows = (
         select(*columns, tenant.c.name.label("tenant"))
         .select_from(read.outerjoin(tenant, tenant.c.tenant_id == read.c.tenant_id))
-        .where(*matches)
+        .where(*(read.c[name] == value for name, value in conditions))
         .order_by(read.c.audit_id.desc())
         .limit(limit)
     )
-    end = select(read.c.audit_id).order_by(read.c.audit_id.desc()).offset(SCANNED_ROWS_MAX - 1).limit(1)
+    end = select(read.c.audit_id).order_by(read.c.audit_id.desc()).offset(rows_max - 1).limit(1)
 
     async def work(transaction: Transaction) -> Found:
-        found = [_row(row, is_operator=is_operator) for row in await _fetch(transaction, rows, "audit/list")]
-        last: Sequence[Record] = [] if len(found) >= limit else await _fetch(transaction, end, "audit/list_end")
-        return Found(found, last[0]["audit_id"] if last else None)
+        found = await _fetch(transaction, rows, "audit/list")
+        is_read_on = len(found) < limit and not is_complete
+        last: Sequence[Record] = await _fetch(transaction, end, "audit/list_end") if is_read_on else []
+        return Found([_row(row, is_operator=is_operator) for row in found], last[0]["audit_id"] if last else None)
 
-    return await db.in_transaction(work, deadline_s=PAGE_S_MAX, is_snapshot=True, tenant_id=tenant_id)
+    found = await db.in_transaction(work, deadline_s=PAGE_S_MAX, is_snapshot=True, tenant_id=tenant_id)
+    if audit_filter.actor is not None and not is_operator and any(row.author.kind in HIDDEN for row in found.rows):
+        return Found([], None)  # nor does a filter tell who it was
+    return found
 
 
 def _conditions(audit_filter: AuditFilter) -> list[tuple[str, Any]]:
@@ -99,7 +102,7 @@ def _driver(tenant_id: int | None, audit_filter: AuditFilter, conditions: list[t
     if tenant_id is not None:
         bounds.append(audit.c.tenant_id == tenant_id)
         bounds += [audit.c[name] == value for name, value in conditions[:1]]
-    return select(audit).where(*bounds).order_by(audit.c.audit_id.desc()).limit(SCANNED_ROWS_MAX)
+    return select(audit).where(*bounds).order_by(audit.c.audit_id.desc())
 
 
 async def _fetch(transaction: Transaction, query: Any, name: str) -> list[Record]:
