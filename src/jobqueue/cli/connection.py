@@ -49,7 +49,6 @@ def connected(url: str, api_key: str | None, *, retry_for_s: float = RETRY_FOR_S
     """Open a client while the block runs. Raises StartRefused for what the user has to change, RoleFailed for what did not go."""
     from jobqueue.client.blocking_client import Client
 
-    _be_quiet()
     with plain_words(url), Client(check_url(url), api_key=find_key(url, api_key), retry_for=retry_for_s) as client:
         yield client
 
@@ -58,15 +57,7 @@ def open_async(url: str, api_key: str | None, *, timeout_s: float, retry_for_s: 
     """Make a client for an event loop; the caller closes it, inside plain_words."""
     from jobqueue.client.async_client import AsyncClient
 
-    _be_quiet()
     return AsyncClient(check_url(url), api_key=find_key(url, api_key), timeout=timeout_s, retry_for=retry_for_s)
-
-
-def _be_quiet() -> None:
-    """Have no line logged for each retry: a command says at its end what went wrong."""
-    from stamina import instrumentation
-
-    instrumentation.set_on_retry_hooks(())
 
 
 def check_url(url: str) -> str:

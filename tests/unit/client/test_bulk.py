@@ -4,7 +4,6 @@ from pathlib import Path
 
 import httpx2
 import pytest
-import stamina
 
 from jobqueue import AsyncClient, Client, NewJob
 from jobqueue.client import bulk
@@ -59,11 +58,10 @@ async def test_an_import_that_broke_off_starts_again_from_the_start(tmp_path: Pa
     async def answer(request: httpx2.Request) -> httpx2.Response:
         return receiver.take(request, await request.aread())
 
-    with stamina.set_testing(True, attempts=3):
-        async with AsyncClient("http://api", api_key="k", transport=httpx2.MockTransport(answer)) as queue:
-            report = await queue.import_file(
-                path, job_type="t", queue="q", priority="low", key_column="a", on_progress=lambda *done: told.append(done)
-            )
+    async with AsyncClient("http://api", api_key="k", transport=httpx2.MockTransport(answer)) as queue:
+        report = await queue.import_file(
+            path, job_type="t", queue="q", priority="low", key_column="a", on_progress=lambda *done: told.append(done)
+        )
     assert report.created == 2
     check(receiver, told)
 
@@ -72,7 +70,7 @@ def test_the_blocking_import_does_the_same(tmp_path: Path) -> None:
     path, receiver, told = tmp_path / "rows.CSV", Receiver(), []
     path.write_bytes(b"a,b\n1,2\n3,4\n")
     transport = httpx2.MockTransport(lambda request: receiver.take(request, request.read()))
-    with stamina.set_testing(True, attempts=3), Client("http://api", api_key="k", transport=transport) as queue:
+    with Client("http://api", api_key="k", transport=transport) as queue:
         queue.import_file(path, job_type="t", queue="q", priority="low", key_column="a", on_progress=lambda *done: told.append(done))
     check(receiver, told)
 

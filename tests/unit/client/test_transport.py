@@ -1,16 +1,18 @@
 """Which calls are sent again, and as what."""
 
-from collections.abc import AsyncIterator, Callable
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
 
 import httpx2
 import orjson
 import pytest
-import pytest_asyncio
-import stamina
 
 from jobqueue import AsyncClient, Client
+from jobqueue.client import retries
 from jobqueue.client.problems import UnexpectedAnswer, Unreachable
-from jobqueue.client.retries import wait_before_again, wait_before_first
+from jobqueue.client.retries import RetryPlan, wait_before_again, wait_before_first
 from jobqueue.domain.errors import (
     DatabaseUnavailable,
     IdempotencyKeyInvalid,
@@ -81,11 +83,11 @@ def refuse() -> httpx2.Response:
     raise httpx2.ConnectError("refused")
 
 
-@pytest_asyncio.fixture(autouse=True)
-async def quick() -> AsyncIterator[None]:
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once."""
-    with stamina.set_testing(True, attempts=5):
-        yield
+    for name in ("WAIT_S_FIRST", "JITTER_S"):
+        monkeypatch.setattr(retries, name, 0.0)
 
 
 def client(script: Script, **more: float) -> AsyncClient:
@@ -138,11 +140,11 @@ async def test_a_refusal_is_final() -> None:
 
 
 async def test_no_patience_means_one_try() -> None:
-    with stamina.set_testing(False):
-        script = Script(drop)
-        async with client(script, retry_for=0) as queue:
-            with pytest.raises(Unreachable):
-                await queue.get(str(JOB["id"]))
+    script = Script(drop)
+    async with client(script, retry_for=0) as queue:
+        with pytest.raises(Unreachable):
+            await queue.get(str(JOB["id"]))
+    assert len(script.requests) == 1
 
 
 async def test_an_answer_of_somebody_else_is_told_as_such() -> None:
@@ -162,7 +164,7 @@ async def test_data_json_cannot_say_is_refused_before_it_is_sent() -> None:
 
 
 def test_the_blocking_client_tries_again_too() -> None:
-    script = Script(drop, lambda: problem(429, "queue_full", **{"retry-after": "1"}), done)
+    script = Script(drop, lambda: problem(429, "queue_full", **{"retry-after": "0"}), done)
     with Client("http://api", api_key="k", transport=httpx2.MockTransport(script)) as queue:
         queue.submit("t", idempotency_key='a "b" \\')
     assert {request.headers["idempotency-key"] for request in script.requests} == {'"a \\"b\\" \\\\"'}
@@ -191,3 +193,53 @@ def test_the_wait_is_what_retry_after_says_and_a_little_more(wait: Callable[[Exc
 )
 def test_only_what_may_pass_is_tried_again(error: Exception, again: bool, first: bool) -> None:
     assert (wait_before_again(error), wait_before_first(error)) == (again, first)
+
+
+async def test_trying_ends_when_another_wait_would_go_beyond_the_time() -> None:
+    script = Script(*[lambda: problem(429, "queue_full", **{"retry-after": "40"})] * 3)
+    async with client(script, retry_for=30) as queue:
+        with pytest.raises(QueueFull):
+            await queue.submit("t")
+    assert len(script.requests) == 1
+
+
+def test_trying_ends_after_so_many_answers_that_came_at_once() -> None:
+    tries = 0
+
+    def ask() -> None:
+        nonlocal tries
+        for attempt in RetryPlan(60.0).tries(is_repeatable=True):
+            with attempt:
+                tries += 1
+                raise Overloaded("full")
+
+    with pytest.raises(Overloaded):
+        ask()
+    assert tries == retries.TRIES_MAX
+
+
+def test_the_backoff_doubles_up_to_its_bound_and_has_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    for failed, low_s in ((1, 0.1), (2, 0.2), (3, 0.4), (6, 3.2)):
+        waits = {retries._backoff_s(failed) for _ in range(20)}
+        assert low_s <= min(waits) < max(waits) <= low_s + retries.JITTER_S
+    assert {retries._backoff_s(failed) for failed in (8, 50, 100_000)} == {retries.WAIT_S_MAX}
+
+
+async def test_a_retry_is_told_to_the_logger_of_the_client_without_what_was_sent(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "jobqueue.client"):
+        async with client(Script(drop, done)) as queue:
+            await queue.submit("t", {"secret": "canary"})
+    (told,) = [record for record in caplog.records if record.name == "jobqueue.client"]
+    assert told.getMessage() == "trying again in 0.0 s after Unreachable"
+
+
+def test_a_program_that_uses_the_client_prints_nothing_of_its_own_accord() -> None:
+    """Without any logging set up, and with structlog there, which prints to stdout unless told otherwise."""
+    program = (
+        "from jobqueue import Client\nfrom jobqueue.client.problems import Unreachable\n"
+        "client = Client('http://127.0.0.1:1', api_key='jq_x', retry_for=1)\n"
+        "try:\n    client.submit('t')\nexcept Unreachable:\n    raise SystemExit(7)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (7, "", "")
