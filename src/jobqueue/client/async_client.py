@@ -16,7 +16,7 @@ from jobqueue.client import calls
 from jobqueue.client.async_handle import AsyncJobHandle
 from jobqueue.client.bulk import FileImport, OnProgress, batches
 from jobqueue.client.calls import Several
-from jobqueue.client.new_job import NewJob, make_key
+from jobqueue.client.new_job import JobType, NewJob, make_key
 from jobqueue.client.retries import RetryPlan
 from jobqueue.client.transport import AsyncTransport
 from jobqueue.client.waiting import EndWait, check_succeeded
@@ -74,11 +74,11 @@ class AsyncClient:
 
     async def submit(
         self,
-        job_type: str,
+        job_type: JobType,
         data: Mapping[str, Any] | None = None,
         *,
         idempotency_key: str | None = None,
-        queue: str = "default",
+        queue: str | None = None,
         priority: str = "normal",
         max_attempts: int | None = None,
         scheduled_at: datetime | None = None,
@@ -94,6 +94,7 @@ class AsyncClient:
     ) -> AsyncJobHandle:
         """Store one job; it is committed when this returns. The fields are those of `NewJob`.
 
+        job_type: a name, or a function decorated with `@job`, whose name, queue and max_attempts count where none are given here.
         wait: answer when the job has ended, after so many seconds at the most (30). correlation_id: 1-128 printable ASCII characters, on
         every log line and event of the job. Raises IdempotencyKeyReused, QueueFull, InvalidFields and what every call raises.
         """

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from jobqueue.domain.job import HANDLER_OF, HandlerDefaults
+
 KEY_BYTES: Final = 16
+QUEUE_DEFAULT: Final = "default"
+
+JobType = str | Callable[..., Any]
+"""What a job runs: its type by name, or the function that `@job` made its handler."""
 
 
 def make_key() -> str:
@@ -18,17 +24,18 @@ def make_key() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """One job to submit. What is None is the queue's or the server's default.
+    """One job to submit. What is None is the handler's, the queue's or the server's default.
 
+    job_type: a name, or a function decorated with `@job`, whose name, queue and max_attempts then count where the job gives none.
     idempotency_key: 1-255 printable ASCII characters; the same key and job again is the same job, for at least 24 h after it ended. None:
     one is made, which protects against lost answers, not against submitting twice. delay, timeout and expires_in: seconds or a timedelta;
     delay and scheduled_at (with an offset) exclude each other. timeout bounds one run, expires_in how long it may wait for its first one.
     """
 
-    job_type: str
+    job_type: JobType
     data: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
-    queue: str = "default"
+    queue: str | None = None
     priority: str = "normal"
     max_attempts: int | None = None
     scheduled_at: datetime | None = None
@@ -40,13 +47,14 @@ class NewJob:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        """Say it as CONTRACT 3.2 does, without what is left to the defaults."""
+        """Say it as CONTRACT 3.2 does, without what is left to the defaults. Raises TypeError for a function that is no handler."""
+        handler = defaults_of(self.job_type)
         timeout_s = seconds(self.timeout)
         asked: dict[str, Any] = {
-            "payload": {"job_type": self.job_type, "data": dict(self.data)},
-            "queue": self.queue,
+            "payload": {"job_type": handler.job_type, "data": dict(self.data)},
+            "queue": self.queue or handler.queue or QUEUE_DEFAULT,
             "priority": self.priority,
-            "max_attempts": self.max_attempts,
+            "max_attempts": handler.max_attempts if self.max_attempts is None else self.max_attempts,
             "scheduled_at": self.scheduled_at,
             "delay_seconds": seconds(self.delay),
             "timeout_seconds": None if timeout_s is None else max(1, round(timeout_s)),
@@ -56,6 +64,16 @@ class NewJob:
             "metadata": dict(self.metadata),
         }
         return {name: value for name, value in asked.items() if value is not None}
+
+
+def defaults_of(job_type: JobType) -> HandlerDefaults:
+    """Say what a job of this type has unless it says otherwise. Raises TypeError for a function that is no handler."""
+    if isinstance(job_type, str):
+        return HandlerDefaults(job_type)
+    found = getattr(job_type, HANDLER_OF, None)
+    if not isinstance(found, HandlerDefaults):
+        raise TypeError(f"{job_type!r} is no handler: decorate it with @job, or name the job type")
+    return found
 
 
 def seconds(duration: float | timedelta | None) -> float | None:

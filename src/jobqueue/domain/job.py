@@ -31,6 +31,18 @@ DELAY_S_MAX: Final = 366 * 86400
 TIMEOUT_S_MAX: Final = 7 * 86400
 EVENTS_PER_PAGE: Final = 500
 
+HANDLER_OF: Final = "__jobqueue_handler__"
+"""The attribute by which a function decorated with `@job` says what it is the handler of."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerDefaults:
+    """What a handler's jobs have where they do not say: its type, its queue, its attempts. None: the handler does not say either."""
+
+    job_type: str
+    queue: str | None = None
+    max_attempts: int | None = None
+
 
 @dataclass(slots=True)
 class JobRequest:

@@ -15,6 +15,7 @@ from jobqueue.apps.embedded import EmbeddedServer
 from jobqueue.apps.trial import Ran, Trial, trial, trial_server
 from jobqueue.client.blocking_client import Client
 from jobqueue.client.handle import JobHandle
+from jobqueue.client.new_job import JobType
 
 Answer = TypeVar("Answer")
 
@@ -91,7 +92,7 @@ class TestQueue:
         self.url = found.url
         self.api_key = found.api_key
 
-    def submit(self, job_type: str, data: Mapping[str, Any] | None = None, **fields: Any) -> JobHandle:
+    def submit(self, job_type: JobType, data: Mapping[str, Any] | None = None, **fields: Any) -> JobHandle:
         """Store a job; fields as of `Client.submit`. It runs with the next run_all()."""
         return self.client.submit(job_type, data, **fields)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import os
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
+from jobqueue.domain.job import HANDLER_OF, HandlerDefaults
 from jobqueue.worker.arguments import Parse, SignatureError, compile_parse
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -109,6 +111,8 @@ class Registry:
     ) -> Callable[[Function], Function]:
         """Register the decorated function as the handler of a job type; the function itself stays as it is.
 
+        queue and max_attempts are those of jobs that are submitted by the function, `client.submit(resize_image, {...})`, and name none
+        of their own; a job submitted by its name has its queue's and the server's.
         timeout is in seconds. isolated: every run gets a process of its own, with at most memory_mib of memory; the bound holds
         too for the isolated run that follows a crash. A plain `def` runs in a thread.
         """
@@ -122,6 +126,8 @@ class Registry:
 
         def register(function: Function) -> Function:
             self.add(HandlerSpec(name, function, queue, max_attempts, timeout, isolated, memory_mib))
+            with contextlib.suppress(AttributeError, TypeError):  # a callable that takes no attributes is submitted by its name
+                setattr(function, HANDLER_OF, HandlerDefaults(name, queue, max_attempts))
             return function
 
         return register
