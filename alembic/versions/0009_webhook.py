@@ -19,7 +19,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables; the first reaper sets the cursor."""
+    """Make the tables; what was until now is told to nobody."""
     run_script(Path(__file__).with_suffix(".sql").read_text("utf-8"))
 
 

@@ -68,3 +68,6 @@ CREATE TABLE jobqueue.webhook_cursor (
 );
 COMMENT ON TABLE jobqueue.webhook_cursor IS
   'One row: up to which seq of event deliveries have been made; moved in the transaction that makes them, under its lock.';
+INSERT INTO jobqueue.webhook_cursor (seq)
+SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END
+FROM jobqueue.event_seq s;

@@ -113,8 +113,7 @@ class Endpoints:
 
     def _manner(self, number: int) -> Any:
         async def never(got: Any) -> int:
-            if not self.is_mended.is_set():
-                await asyncio.sleep(3600)
+            await self.is_mended.wait()
             return 204
 
         async def late(got: Any) -> int:
@@ -167,7 +166,7 @@ async def submit(engine: Engine, caller: Caller, endpoints: Endpoints, *, events
             await asyncio.sleep(CHUNK_S)
 
 
-async def until_whole(engine: Engine, endpoints: Endpoints, *, numbers: range | None = None) -> bool:
+async def until_whole(engine: Engine, endpoints: Endpoints) -> bool:
     """Wait until all has come, letting time pass for what waits."""
     end_s = time.monotonic() + LAST_S_MAX
     while time.monotonic() < end_s:
@@ -232,7 +231,6 @@ async def _run(
     waits_s = sorted(endpoints.waits_s())
     cpu_s = reaper_cpu_s(reapers) - cpu_before
     reapers.start()
-    await asyncio.sleep(0.0)
     if kills:
         more = events_killed or max(1, int(rate * gap_s * kills))
         submitting = asyncio.create_task(submit(engine, caller, endpoints, events=more, rate=more / (gap_s * kills), first=events))

@@ -20,7 +20,7 @@ from jobqueue.reaper.services import CONNECTIONS, WebhookTerms, build_services
 from jobqueue.telemetry.logs import get_logger
 
 SECONDS_PER_DAY: Final = 24 * 3600.0
-DIRECT_CONNECTIONS: Final = 1
+DIRECT_CONNECTIONS: Final = 2
 RESOLVER_THREADS: Final = 64
 """Look-ups of names at once: some servers of names are slow to say that there is none such."""
 STOP_S_MAX: Final = 2.0

@@ -20,6 +20,8 @@ from jobqueue.operations.database import Database
 from jobqueue.reaper.events import Emit, LeaderElected, LeaderResigned
 
 ROLE: Final = "reaper"
+WEBHOOKS: Final = "webhooks"
+"""A leader of their own: a reaper without the key that opens webhooks' secrets must not lead them."""
 TERM_S: Final = 10.0
 RENEW_S: Final = 3.0
 MARGIN_S: Final = 1.0
@@ -29,11 +31,14 @@ MARGIN_S: Final = 1.0
 class Leader(PeriodicService):
     """Elects, renews, resigns."""
 
-    def __init__(self, db: Database, *, holder: UUID, clock: Clock, on_fault: OnFault, emit: Emit) -> None:
-        """holder: random, new at each process start."""
-        super().__init__(name="leader", interval_s=RENEW_S, clock=clock, on_fault=on_fault, backoff_s_max=RENEW_S)
+    def __init__(self, db: Database, *, holder: UUID, clock: Clock, on_fault: OnFault, emit: Emit, role: str = ROLE) -> None:
+        """holder: random, new at each process start. role: what is led."""
+        super().__init__(
+            name="leader" if role == ROLE else f"leader_{role}", interval_s=RENEW_S, clock=clock, on_fault=on_fault, backoff_s_max=RENEW_S
+        )
         self._db = db
         self._holder = holder
+        self._role = role
         self._emit = emit
         self._term: int | None = None
         self._until = float("-inf")
@@ -47,7 +52,7 @@ class Leader(PeriodicService):
         """Elect or renew."""
         asked_at = self._clock.boottime()
         before, self._term = self._term, None
-        term = await upkeep.elect(self._db, role=ROLE, holder=self._holder, term=before, term_s=TERM_S)
+        term = await upkeep.elect(self._db, role=self._role, holder=self._holder, term=before, term_s=TERM_S)
         if term is not None:
             self._term = term
             self._until = asked_at + TERM_S - MARGIN_S
@@ -65,5 +70,5 @@ class Leader(PeriodicService):
             if (term := self._term) is not None:
                 self._term = None
                 with contextlib.suppress(JobQueueError):
-                    await upkeep.resign(self._db, role=ROLE, holder=self._holder, term=term)
+                    await upkeep.resign(self._db, role=self._role, holder=self._holder, term=term)
                 self._emit(LeaderResigned(term))

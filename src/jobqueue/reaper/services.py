@@ -29,7 +29,7 @@ from jobqueue.reaper.keepers import (
     QueueSampler,
     TallyFolder,
 )
-from jobqueue.reaper.leader import Leader
+from jobqueue.reaper.leader import WEBHOOKS, Leader
 from jobqueue.reaper.lease_recoverer import LeaseRecoverer
 from jobqueue.reaper.webhook_keepers import WebhookFanOut, WebhookMeter, WebhookSecretKeeper, WebhookSweeper
 from jobqueue.reaper.webhook_sender import WebhookSender
@@ -67,6 +67,7 @@ def build_services(
     """
     waker = Waker(db, clock=clock)
     leader = Leader(direct_db, holder=holder, clock=clock, on_fault=on_fault, emit=emit)
+    webhook_leader = Leader(direct_db, holder=holder, clock=clock, on_fault=on_fault, emit=emit, role=WEBHOOKS)
     return [
         waker,
         leader,
@@ -81,7 +82,7 @@ def build_services(
         PartitionKeeper(db, leader, kept_s=retention_s, clock=clock, on_fault=on_fault, emit=emit),
         AuditKeeper(db, leader, kept_s=audit_retention_s, clock=clock, on_fault=on_fault, emit=emit),
         IdempotencySweeper(db, leader, clock=clock, on_fault=on_fault),
-        *(() if webhooks is None else _webhook_services(db, leader, webhooks, clock=clock, on_fault=on_fault, emit=emit)),
+        *(() if webhooks is None else _webhook_services(db, webhook_leader, webhooks, clock=clock, on_fault=on_fault, emit=emit)),
     ]
 
 
@@ -90,6 +91,7 @@ def _webhook_services(
 ) -> Sequence[Service]:
     sender = WebhookSender(db, leader, terms.box, terms.guard, now_s=terms.now_s, clock=clock, on_fault=on_fault, emit=emit)
     return (
+        leader,
         sender,
         WebhookFanOut(db, leader, wake=sender.wake, clock=clock, on_fault=on_fault),
         WebhookSweeper(db, leader, kept_s=terms.kept_s, clock=clock, on_fault=on_fault),
