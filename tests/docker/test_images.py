@@ -19,6 +19,8 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if service["image"].removeprefix("jobqueue-") in ROLES]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETTINGS = {PREFIX + ("API_SECRET_KEY" if field == "api_secret_keys" else field.upper()) for field in Settings.model_fields}
+KEYED = ("api", "reaper")
+"""They sign tokens, or open secrets that are kept sealed."""
 VARIABLES = SETTINGS | set(OLDER_NAMES.values())
 
 
@@ -130,10 +132,10 @@ def test_load_comes_with_what_its_users_and_report_read() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_every_setting_can_be_given_to_a_role(role: str) -> None:
     reached = variables_of(SERVICES[role]) | set(re.findall(r"\$\{(\w+)", str(SERVICES[role]["environment"])))
-    own_to_api = {"JOBQUEUE_API_SECRET_KEY", "API_SECRET_KEY"}
-    missing = VARIABLES - reached - own_to_api - {"DATABASE_URL"}  # the shell's DATABASE_URL is often another program's
+    signing = {"JOBQUEUE_API_SECRET_KEY", "API_SECRET_KEY"}
+    missing = VARIABLES - reached - signing - {"DATABASE_URL"}  # the shell's DATABASE_URL is often another program's
     assert not missing, f"add to x-settings in docker-compose.yml: {sorted(missing)}"
-    assert (own_to_api <= reached) == (role == "api")
+    assert (signing <= reached) == (role in KEYED)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -162,16 +164,18 @@ def test_the_api_is_on_port_8000_and_workers_publish_none_so_that_they_scale() -
         assert "container_name" not in SERVICES[name]
 
 
-def test_roles_start_after_the_migration_and_the_api_with_a_key() -> None:
+def test_roles_start_after_the_migration_and_those_that_need_the_key_after_it_was_made() -> None:
     for role in ROLES:
         assert SERVICES[role]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
-    assert SERVICES["api"]["depends_on"]["keys"] == {"condition": "service_completed_successfully"}
+        assert (SERVICES[role]["depends_on"].get("keys") == {"condition": "service_completed_successfully"}) == (role in KEYED)
     assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert SERVICES["migrate"]["command"] == SERVICES["migrate-by-hand"]["command"] == ["jobqueue", "migrate"]
 
 
 def test_the_stack_has_no_signing_key_of_its_own_that_anybody_could_know() -> None:
-    assert SERVICES["api"]["environment"]["JOBQUEUE_API_SECRET_KEY"] == "${JOBQUEUE_API_SECRET_KEY:-${API_SECRET_KEY:-}}"
+    for role in KEYED:
+        assert SERVICES[role]["environment"]["JOBQUEUE_API_SECRET_KEY"] == "${JOBQUEUE_API_SECRET_KEY:-${API_SECRET_KEY:-}}"
+        assert "keys:/var/lib/jobqueue:ro" in SERVICES[role]["volumes"]
     assert "secrets.token_hex(32)" in SERVICES["keys"]["command"][2]
     assert SERVICES["keys"]["network_mode"] == "none"
 
