@@ -78,6 +78,10 @@ test-live: $(DEV_STAMP) ## Break live streams 50 times under 500 sockets, hold t
 	@$(BIN)/python -m tests.live.held
 	@$(BIN)/python -m tests.live.load
 
+.PHONY: test-webhooks
+test-webhooks: $(DEV_STAMP) ## Send 10,000 events to 20 webhook endpoints, one dead, one slow, and kill the reapers on the way; some 3 minutes
+	@$(BIN)/python -m tests.webhooks.flood $(ARGS)
+
 .PHONY: test-slow-heads
 test-slow-heads: $(DEV_STAMP) ## Send 2,000 heads a byte at a time beside normal requests: all closed within 10 s, p99 at most doubled, 90 s
 	@$(BIN)/python -m tests.faults.slow_heads $(ARGS)

@@ -58,10 +58,8 @@ async def test_receiver_of_the_page_takes_what_is_signed_once_and_refuses_the_re
                 url = f"http://127.0.0.1:{port}/hook"
                 return Claimed(UUID(int=1), seq, 1, "acme", url, body, datetime.now(UTC), (secret,))
 
-            statuses = [
-                (await sender.send(one)).status
-                for one in (delivery(8, SECRET), delivery(8, SECRET), delivery(9, b"x" * 32), delivery(16, SECRET))
-            ]
+            sent = [delivery(8, SECRET), delivery(8, SECRET), delivery(9, b"x" * 32), delivery(16, SECRET)]
+            statuses = [(await sender.send(one)).status for one in sent]
             assert statuses == [204, 204, 400, 204]
             assert process.stdout is not None
             told = [json.loads(await process.stdout.readline())["seq"] for _ in range(2)]

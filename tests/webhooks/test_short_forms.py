@@ -8,7 +8,7 @@ pytestmark = pytest.mark.slow
 
 
 async def test_every_event_comes_to_every_endpoint_that_wants_it_while_reapers_die() -> None:
-    report = await flood.run(events=90, rate=60, endpoints=5, wanted=2, kills=2, gap_s=1.5, is_term_cut=True, events_killed=90)
+    report = await flood.run(events=90, rate=90, endpoints=5, wanted=2, kills=2, gap_s=1.0, is_term_cut=True, events_killed=90)
     assert report["kills"] == 2
     assert (report["missing"], report["under_two_ids"], report["refused_signatures"]) == (0, 0, 0), report
     assert report["expected"] == 360, report

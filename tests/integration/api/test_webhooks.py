@@ -103,34 +103,33 @@ async def test_tenant_has_so_many_webhooks_and_no_more(api: Api) -> None:
     assert problem(await api.client.post("/v1/webhooks", json={"url": PUBLIC})) == (409, "webhooks_exhausted")
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["http://127.0.0.1/", "http://127.1/", "http://2130706433/", "http://0x7f000001/", "http://0177.0.0.1/", "http://[::1]/",
-     "http://[::ffff:127.0.0.1]/", "http://[64:ff9b::7f00:1]/", "http://[2002:7f00:1::]/", "http://169.254.169.254/latest/meta-data",
-     "http://10.0.0.1/", "http://localhost/", "http://a.localhost./", "http://224.0.0.1/", "http://0/", "https://example.com:8443/",
-     "https://user:pass@example.com/", "ftp://example.com/", "example.com", "", "https://", "http://example.com:99999/"],
-)  # fmt: skip
-async def test_address_that_can_never_be_delivered_to_is_refused_at_once(api: Api, url: str) -> None:
-    answer = await api.client.post("/v1/webhooks", json={"url": url})
-    assert problem(answer) == (422, "invalid_fields")
-    assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/url"]
+NEVER = [
+    "http://127.0.0.1/", "http://127.1/", "http://2130706433/", "http://0x7f000001/", "http://0177.0.0.1/", "http://[::1]/",
+    "http://[::ffff:127.0.0.1]/", "http://[64:ff9b::7f00:1]/", "http://[2002:7f00:1::]/", "http://169.254.169.254/latest/meta-data",
+    "http://10.0.0.1/", "http://localhost/", "http://a.localhost./", "http://224.0.0.1/", "http://0/", "https://example.com:8443/",
+    "https://user:pass@example.com/", "ftp://example.com/", "example.com", "", "https://", "http://example.com:99999/",
+]  # fmt: skip
+
+
+async def test_address_that_can_never_be_delivered_to_is_refused_at_once(api: Api) -> None:
     made = await make(api)
-    assert problem(await api.client.patch(f"/v1/webhooks/{made['id']}", json={"url": url})) == (422, "invalid_fields")
+    for url in NEVER:
+        answer = await api.client.post("/v1/webhooks", json={"url": url})
+        assert problem(answer) == (422, "invalid_fields"), url
+        assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/url"], url
+        assert problem(await api.client.patch(f"/v1/webhooks/{made['id']}", json={"url": url})) == (422, "invalid_fields"), url
 
 
-@pytest.mark.parametrize(
-    ("body", "pointer"),
-    [
+async def test_field_that_is_wrong_is_named(api: Api) -> None:
+    for body, pointer in (
         ({}, "/url"),
         ({"url": PUBLIC, "secret": "x"}, "/secret"),
         ({"url": PUBLIC, "event_types": ["job.progress"]}, "/event_types/0"),
         ({"url": PUBLIC, "queues": ["a b"]}, "/queues/0"),
         ({"url": PUBLIC, "description": "x" * 201}, "/description"),
-    ],
-)
-async def test_field_that_is_wrong_is_named(api: Api, body: dict[str, Any], pointer: str) -> None:
-    answer = await api.client.post("/v1/webhooks", json=body)
-    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+    ):
+        answer = await api.client.post("/v1/webhooks", json=body)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
 
 
 async def test_webhooks_ask_for_the_scope_of_who_administers_the_tenant(api: Api) -> None:
