@@ -1,4 +1,4 @@
-"""`jobqueue jobs`: submit, get, list, cancel, retry, watch."""
+"""`jobqueue jobs`: submit, import, get, list, cancel, retry, watch."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from jobqueue.cli.data import read_data
 from jobqueue.cli.feed import changes
 from jobqueue.cli.filters import Correlation, Priorities, Priority, Queues, Since, Statuses, Tags, Types, Until
 from jobqueue.cli.following import follow, wait_for_end
+from jobqueue.cli.imports import Format, import_file
 from jobqueue.cli.job_views import as_json, pretty, says, show_job, show_jobs
 from jobqueue.cli.looks import plain, screen, show, status_text
 from jobqueue.cli.many import Limit, Yes, confirm, each
@@ -75,6 +76,26 @@ def submit(
         else:
             again = " (submitted before under this key)" if handle.is_replayed else ""
             show(f"{handle.job.id}  {handle.job.status}{again}")
+
+
+@commands.command("import")
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV file, whose first line names the fields, or NDJSON; of any size.")],
+    job_type: Annotated[str, typer.Option("--type", metavar="TYPE", help="What to run for each row, such as echo.")],
+    queue: Annotated[str, typer.Option(metavar="NAME", help="Which queue.")] = "default",
+    priority: Annotated[Priority, typer.Option(help="How urgent.")] = Priority.NORMAL,
+    key_column: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="Whose values are the idempotency keys; without it a row's content is its key.")
+    ] = None,
+    file_format: Annotated[Format | None, typer.Option("--format", help="What the file is, where its name does not say.")] = None,
+    is_json: AsJson = False,
+    url: Url = URL_DEFAULT,
+    api_key: ApiKey = None,
+) -> None:
+    """Make a job of each row of a file. Run it again where it broke off: nothing is added twice. Exit code 1 when rows were left out."""
+    fields = {"job_type": job_type, "queue": queue, "priority": priority.value, "key_column": key_column}
+    with connected(url, api_key) as client:
+        import_file(client, file, file_format=file_format, is_json=is_json, **fields)
 
 
 @commands.command()

@@ -72,6 +72,27 @@ def test_jobs_are_cancelled_by_id_and_by_filter(terminal: Terminal) -> None:
     assert "no such job" in terminal.fails(1, "jobs", "cancel", first, "01a00000-0000-7000-8000-000000000000")
 
 
+def test_a_file_is_imported_and_again_adds_nothing(terminal: Terminal, job_queue: TestQueue, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("name,age\n" + "".join(f"person-{number},{number}\n" for number in range(700)))
+    arguments = ["jobs", "import", str(file), "--type", "echo", "--queue", "people", "--key-column", "name"]
+    assert terminal.ok(*arguments) == "700 created, 0 there already, 0 conflicts, 0 invalid\n"
+    assert json.loads(terminal.ok(*arguments, "--json")) == {"created": 0, "replayed": 700, "conflicts": 0, "invalid": 0, "errors": []}
+    with file.open("a") as more:
+        more.write("person-700,1\n")
+    assert terminal.ok(*arguments) == "1 created, 700 there already, 0 conflicts, 0 invalid\n"
+    with file.open("a") as more:
+        more.write("person-3,999\nperson-701\n")
+    line = terminal.fails(1, *arguments)
+    assert "2 rows were left out: line 703: " in line
+    assert terminal.out == "0 created, 701 there already, 1 conflicts, 1 invalid\n"
+    lines = tmp_path / "rows"
+    lines.write_text('{"a": 1}\n{"a": 2}\n')
+    assert terminal.ok("jobs", "import", str(lines), "--type", "echo", "--format", "ndjson").startswith("2 created")
+    assert job_queue.client.queue_stats("people").queues["people"].ready == 701
+    assert "cannot read" in terminal.fails(2, "jobs", "import", str(tmp_path), "--type", "echo", "--format", "csv")
+
+
 def test_dead_letters_are_listed_and_replayed(terminal: Terminal, job_queue: TestQueue) -> None:
     assert terminal.ok("dlq", "list") == "the dead letter queue is empty\n"
     ids = [submitted(terminal, "sleep", "--data", '{"duration": "x"}') for _ in range(3)]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from jobqueue.apps.refusals import StartRefused
-from jobqueue.cli import filters, looks
+from jobqueue.cli import filters, imports, looks
 from jobqueue.cli.bench_load import Load, Shape, due_s, quantiles
 from jobqueue.cli.data import read_data
 from jobqueue.cli.main import run
@@ -49,6 +54,9 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (["jobs", "submit", "echo", "loose"], 2, "'loose' is no key=value"),
         (["jobs", "submit", "echo", "--delay", "soon"], 2, "--delay: 'soon' is no duration"),
         (["jobs", "submit", "echo", "--delay", "5", "--at", "1h"], 2, "exclude each other"),
+        (["jobs", "import", "rows.csv"], 2, "--type"),
+        (["jobs", "import", "rows.xlsx", "--type", "t", "--api-key", "k"], 2, "cannot tell what 'rows.xlsx' is; say --format"),
+        (["jobs", "import", "rows.csv", "--type", "t", "--api-key", "k"], 2, "cannot read 'rows.csv': No such file"),
         (["jobs", "cancel"], 2, "name jobs by id, or by filters"),
         (["jobs", "watch", "x", "--queue", "q"], 2, "not both"),
         (["dlq", "replay"], 2, "say which"),
@@ -201,3 +209,40 @@ def test_top_fits_its_screen_whatever_there_is(width: int, height: int, queues: 
     text = "\n".join(lines)
     assert "no worker is alive" in text if not workers else "w " in text
     assert "\x1b" not in text
+
+
+@contextmanager
+def hanging_up() -> Iterator[str]:
+    """A server that reads a little and hangs up; answers its address."""
+
+    class HangUp(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1000)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), HangUp) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_an_import_that_broke_off_says_that_it_may_be_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    with hanging_up() as url:
+        assert run(["jobs", "import", "rows.csv", "--type", "t", "--url", url, "--api-key", "k"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "run it again: what is stored already is not added twice" in err
+
+
+def test_an_import_tells_how_far_it_is_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_terminal in (True, False):
+        console = Console(file=io.StringIO(), force_terminal=is_terminal, width=100)
+        monkeypatch.setattr(imports, "screen", lambda *, is_error, console=console: console)
+        with imports.bar("people.csv") as on_progress:
+            on_progress(500_000, 1_000_000)
+        assert isinstance(console.file, io.StringIO)
+        assert ("people.csv" in console.file.getvalue()) is is_terminal
