@@ -15,10 +15,14 @@ import pytest
 import yaml
 
 from jobqueue import config
+from jobqueue.apps import api, reaper
 from jobqueue.apps.api import STOP_MARGIN_S
 from jobqueue.apps.metrics_port import machine_app
 from jobqueue.domain import scaling
 from jobqueue.operations.readiness import OK, Readiness
+from jobqueue.reaper import services
+from jobqueue.worker.backends import postgres as worker
+from scripts import prometheus_rule
 from tests.k8s import custom, kustomize
 
 K8S: Final = Path(__file__).parents[2] / "k8s"
@@ -33,6 +37,14 @@ SECRETS_FROM_OUTSIDE: Final = {"jobqueue-secret", "jobqueue-postgres-app", "jobq
 OTEL_STANDARD: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME"}
 WORKER_MARGIN_S: Final = 12.0
 """What a worker takes beyond its shutdown grace to release the rest while the database is away (docs/known_flaws.md)."""
+CONNECTIONS: Final = {
+    "api": api.CONNECTIONS + 1,  # LISTEN
+    "worker": worker.CONNECTIONS + 3,  # LISTEN, heartbeats, probes
+    "reaper": services.CONNECTIONS + reaper.DIRECT_CONNECTIONS,
+}
+SPARE_CONNECTIONS: Final = 20
+"""For operators, migrations and the server's own."""
+GUIDE: Final = Path(__file__).parents[2] / "docs" / "operating.md"
 REAPER_STOP_S: Final = 2.0 * 20
 """Its services end one after the other, within apps.reaper.STOP_S_MAX each."""
 
@@ -368,3 +380,31 @@ def test_the_recorded_number_of_workers_is_the_products_own_formula() -> None:
     assert f"jobqueue:backlog / {scaling.BACKLOG_S:g})" in formula
     assert formula.endswith(f"* jobqueue:mean_run_seconds / {scaling.UTILISATION:g} / {concurrency})")
     assert f"vector({scaling.DURATION_S_DEFAULT:g})" in said["jobqueue:mean_run_seconds"]
+
+
+def test_the_operators_alerts_are_those_of_the_rules_file() -> None:
+    assert prometheus_rule.TARGET.read_text("utf-8") == prometheus_rule.render(), "run python -m scripts.prometheus_rule"
+    (rules,) = of_kind(RENDERED["production"], "PrometheusRule")
+    assert rules["spec"]["groups"][1:] == yaml.safe_load(prometheus_rule.RULES.read_text())["groups"]
+
+
+def test_the_server_has_connections_for_every_role_at_its_most(items: list[Item]) -> None:
+    most = {item["spec"]["scaleTargetRef"]["name"]: item["spec"]["maxReplicas"] for item in of_kind(items, "HorizontalPodAutoscaler")}
+    most |= {item["spec"]["scaleTargetRef"]["name"]: item["spec"]["maxReplicaCount"] for item in of_kind(items, "ScaledObject")}
+    needed = sum(
+        CONNECTIONS[item["spec"]["template"]["spec"]["containers"][0]["name"]]
+        * most.get(item["metadata"]["name"], item["spec"]["replicas"])
+        for item in of_kind(items, "Deployment")
+        if item["metadata"]["name"] != "jaeger"
+    )
+    for item in of_kind(items, "Cluster"):
+        assert int(item["spec"]["postgresql"]["parameters"]["max_connections"]) >= needed + SPARE_CONNECTIONS, needed
+    for item in of_kind(items, "StatefulSet"):
+        (said,) = [word for word in item["spec"]["template"]["spec"]["containers"][0]["args"] if word.startswith("max_connections=")]
+        assert int(said.split("=")[1]) >= needed + SPARE_CONNECTIONS, needed
+
+
+def test_the_guide_has_the_connections_of_each_role() -> None:
+    page = GUIDE.read_text()
+    for role, count in CONNECTIONS.items():
+        assert f"| {role} | {count} |" in page
