@@ -58,6 +58,12 @@ class Action(StrEnum):
     USER_ENABLED = "user.enabled"
     TENANT_CREATED = "tenant.created"
     TENANT_CHANGED = "tenant.changed"
+    WEBHOOK_CREATED = "webhook.created"
+    WEBHOOK_CHANGED = "webhook.changed"
+    WEBHOOK_DELETED = "webhook.deleted"
+    WEBHOOK_ROTATED = "webhook.secret_rotated"
+    WEBHOOK_TESTED = "webhook.tested"
+    WEBHOOK_REPLAYED = "webhook.replayed"
     WORKER_QUIETED = "worker.quieted"
     WORKER_TERMINATED = "worker.terminated"
 

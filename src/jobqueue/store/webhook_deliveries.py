@@ -47,7 +47,7 @@ async def insert(transaction: Transaction, made: Sequence[NewDelivery], *, now: 
     return len(rows)
 
 
-async def test(db: Database, tenant_id: int, webhook_id: UUID, *, tenant: str, kind: str) -> Record | None:
+async def test(db: Database | Transaction, tenant_id: int, webhook_id: UUID, *, tenant: str, kind: str) -> Record | None:
     """Make a delivery that is of no job; None: there is no such endpoint, or it is disabled."""
     return await db.fetch_row(
         statement("webhook_deliveries/test"), tenant_id=tenant_id, webhook_id=webhook_id, tenant=tenant, type=kind, slots=SLOTS
@@ -124,7 +124,7 @@ async def page(
     return found, await _looked_to(db, place)
 
 
-async def _looked_to(db: Database, place: Mapping[str, Any]) -> int | None:
+async def _looked_to(db: Database | Transaction, place: Mapping[str, Any]) -> int | None:
     """Say where a look at rows_max rows ended; None: there are no more."""
     row = await db.fetch_row(statement("webhook_deliveries/look"), **place)
     return row["seq_last"] if row is not None and row["rows"] == place["rows_max"] else None
@@ -135,13 +135,13 @@ async def get(db: Database, tenant_id: int, webhook_id: UUID, seq: int) -> Recor
     return await db.fetch_row(statement("webhook_deliveries/get"), tenant_id=tenant_id, webhook_id=webhook_id, seq=seq)
 
 
-async def replay(db: Database, tenant_id: int, webhook_id: UUID, seq: int, *, now: datetime | None) -> Record | None:
+async def replay(db: Database | Transaction, tenant_id: int, webhook_id: UUID, seq: int, *, now: datetime | None) -> Record | None:
     """Send a delivery again; None: there is none such."""
     return await db.fetch_row(statement("webhook_deliveries/replay"), tenant_id=tenant_id, webhook_id=webhook_id, seq=seq, now=now)
 
 
 async def replay_all(
-    db: Database,
+    db: Database | Transaction,
     tenant_id: int,
     webhook_id: UUID,
     *,

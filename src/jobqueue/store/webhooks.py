@@ -12,7 +12,7 @@ from jobqueue.store.statements import statement
 
 
 async def create(
-    db: Database,
+    db: Database | Transaction,
     tenant_id: int,
     *,
     url: str,
@@ -37,7 +37,7 @@ async def create(
     )
 
 
-async def get(db: Database, tenant_id: int, webhook_id: UUID) -> Record | None:
+async def get(db: Database | Transaction, tenant_id: int, webhook_id: UUID) -> Record | None:
     """Read an endpoint; columns as in sql/webhooks/get.sql."""
     return await db.fetch_row(statement("webhooks/get"), tenant_id=tenant_id, webhook_id=webhook_id)
 
@@ -47,7 +47,7 @@ async def page(db: Database, tenant_id: int, *, before_id: UUID | None, limit: i
     return await db.fetch(statement("webhooks/list"), tenant_id=tenant_id, before_id=before_id, limit=limit)
 
 
-async def change(db: Database, tenant_id: int, webhook_id: UUID, **given: Any) -> Record | None:
+async def change(db: Database | Transaction, tenant_id: int, webhook_id: UUID, **given: Any) -> Record | None:
     """Change what is given, by the parameters of sql/webhooks/change.sql; None: there is none such."""
     names = ("url", "has_description", "description", "event_types", "queues", "job_types", "is_active")
     values: dict[str, Any] = {name: given.get(name) for name in names}
@@ -55,14 +55,14 @@ async def change(db: Database, tenant_id: int, webhook_id: UUID, **given: Any) -
     return await db.fetch_row(statement("webhooks/change"), tenant_id=tenant_id, webhook_id=webhook_id, **values)
 
 
-async def rotate(db: Database, tenant_id: int, webhook_id: UUID, *, secret_sealed: str, grace_s: float) -> Record | None:
+async def rotate(db: Database | Transaction, tenant_id: int, webhook_id: UUID, *, secret_sealed: str, grace_s: float) -> Record | None:
     """Give an endpoint a new secret; None: there is none such."""
     return await db.fetch_row(
         statement("webhooks/rotate"), tenant_id=tenant_id, webhook_id=webhook_id, secret_sealed=secret_sealed, grace_s=grace_s
     )
 
 
-async def delete(db: Database, tenant_id: int, webhook_id: UUID) -> bool:
+async def delete(db: Database | Transaction, tenant_id: int, webhook_id: UUID) -> bool:
     """Delete an endpoint; answers whether the tenant had it."""
     return await db.fetch_value(statement("webhooks/delete"), tenant_id=tenant_id, webhook_id=webhook_id) is not None
 

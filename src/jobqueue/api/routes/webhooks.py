@@ -22,7 +22,7 @@ from jobqueue.api.parameters import (
     UUID_TEXT,
     Cursor,
     PageSize,
-    caller_of,
+    acting,
     page_links,
     read_text_cursor,
     write_text_cursor,
@@ -119,7 +119,7 @@ class WebhookRoutes:
             self._db,
             self._box,
             self._guard,
-            caller.tenant_id,
+            acting(request, caller),
             url=asked.url,
             description=asked.description,
             event_types=asked.event_types,
@@ -143,11 +143,11 @@ class WebhookRoutes:
         given = {field: getattr(asked, field) for field in asked.model_fields_set}
         if "state" in given:
             given["is_active"] = given.pop("state") == State.ACTIVE
-        return json_response(webhook_object(await operations.change(self._db, self._guard, caller.tenant_id, known, given)))
+        return json_response(webhook_object(await operations.change(self._db, self._guard, acting(request, caller), known, given)))
 
-    async def delete(self, caller: TenantAdmin, webhook_id: WebhookId) -> Response:
+    async def delete(self, request: Request, caller: TenantAdmin, webhook_id: WebhookId) -> Response:
         """Delete a webhook with what it has not been sent yet."""
-        await operations.delete(self._db, caller.tenant_id, read_webhook_id(webhook_id))
+        await operations.delete(self._db, acting(request, caller), read_webhook_id(webhook_id))
         return Response(status_code=204)
 
     async def rotate(self, request: Request, caller: TenantAdmin, webhook_id: WebhookId) -> Response:
@@ -155,7 +155,7 @@ class WebhookRoutes:
         known = read_webhook_id(webhook_id)
         asked = wire.read(shapes.RotateRequest, await read_optional_object(request))
         view, secret = await operations.rotate(
-            self._db, self._box, caller.tenant_id, known, grace_s=asked.grace_seconds, random_bytes=secrets.token_bytes(SECRET_BYTES)
+            self._db, self._box, acting(request, caller), known, grace_s=asked.grace_seconds, random_bytes=secrets.token_bytes(SECRET_BYTES)
         )
         return json_response({**webhook_object(view), "secret": secret})
 
@@ -163,7 +163,7 @@ class WebhookRoutes:
         """Have a `webhook.test` sent, whatever the filter says; how it went is told by the delivery this answers."""
         known = read_webhook_id(webhook_id)
         wire.read(NoFields, await read_optional_object(request))
-        view = await operations.test(self._db, caller_of(caller), known)
+        view = await operations.test(self._db, acting(request, caller), known)
         headers = {"Location": f"{ALL_WEBHOOKS}/{known}/deliveries/{view.delivery_id}"}
         return json_response(delivery_object(view), 202, headers=headers)
 
@@ -201,7 +201,7 @@ class WebhookRoutes:
         """Send a delivery again, under the same id, however it stands; a disabled webhook's waits until it is active."""
         known, delivery = read_webhook_id(webhook_id), read_delivery_id(delivery_id)
         wire.read(NoFields, await read_optional_object(request))
-        return json_response(delivery_object(await operations.replay(self._db, caller.tenant_id, known, delivery)))
+        return json_response(delivery_object(await operations.replay(self._db, acting(request, caller), known, delivery)))
 
     async def replay_all(self, request: Request, caller: TenantAdmin, webhook_id: WebhookId) -> Response:
         """Send deliveries of a range of time again, under the same ids: unless said, those given up or skipped.
@@ -212,7 +212,7 @@ class WebhookRoutes:
         asked = wire.read(shapes.WebhookReplay, await read_optional_object(request))
         count, next_seq = await operations.replay_all(
             self._db,
-            caller.tenant_id,
+            acting(request, caller),
             known,
             statuses=asked.status,
             after=asked.after,
