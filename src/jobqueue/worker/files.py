@@ -90,13 +90,16 @@ class Files:
             with _naming(path):
                 fd = os.open(part, _HOW_WRITE, 0o666, dir_fd=directory)  # the umask decides
             try:
+                raw = _Bounded(fd, path, bytes_max)
+                file = io.BufferedWriter(raw)
                 try:
-                    file = io.BufferedWriter(_Bounded(fd, path, bytes_max))
                     yield file
                     if not file.closed:  # a wrapper around it may have closed it
                         file.flush()
                     os.fsync(fd)
                 finally:
+                    raw.is_over = True
+                    file.close()
                     os.close(fd)
                 _check_replaceable(path, name, directory)
                 with _naming(path):
@@ -131,7 +134,12 @@ class Files:
 
 
 class _Bounded(io.FileIO):
-    """A file that is not written past a size."""
+    """A file that is not written past a size, nor any more when it is over: what a buffer still holds then is dropped.
+
+    Else the buffer would write it when it is collected, to whatever file has the descriptor's number by then.
+    """
+
+    is_over = False
 
     def __init__(self, fd: int, path: str, bytes_max: int) -> None:
         super().__init__(fd, "wb", closefd=False)
@@ -141,6 +149,8 @@ class _Bounded(io.FileIO):
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Write, or raise FileRefused."""
+        if self.is_over:
+            return memoryview(data).nbytes
         self._bytes_left -= memoryview(data).nbytes
         if self._bytes_left < 0:
             raise FileRefused(f"file {self._path!r} would have more than {self._bytes_max} bytes")

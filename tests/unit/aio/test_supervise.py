@@ -61,7 +61,7 @@ async def test_late_service_is_told_cancelled_again_and_does_not_hold_up_the_oth
     stop = asyncio.Event()
     services = [Recorded("a", diary), Recorded("b", diary, stubborn=asyncio.Event())]
     async with asyncio.TaskGroup() as group:
-        spawn(group, run_services(services, stop, stop_s_max=0.001, on_late=late.append), "all")
+        spawn(group, run_services(services, stop, stop_s_max=0.5, on_late=late.append), "all")
         await settle()
         stop.set()
     assert late == ["b"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -263,6 +264,28 @@ def test_failed_write_changes_nothing_and_leaves_nothing(files: Files, root: Pat
         write_half()
     assert read(files, "in/a.txt") == "inside"
     assert names(root / "demo/in") == ["a.txt"]
+
+
+def test_what_a_failed_write_left_in_its_buffer_reaches_no_other_file(files: Files, root: Path) -> None:
+    kept: list[BinaryIO] = []
+
+    def write_half() -> None:
+        with files.write("b.txt") as file:
+            kept.append(file)
+            file.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    innocent = [os.open(root / "demo" / "in" / "a.txt", os.O_RDWR) for _ in range(2)]  # they get the numbers that became free
+    try:
+        is_closed = kept.pop().closed
+        gc.collect()
+    finally:
+        for fd in innocent:
+            os.close(fd)
+    assert read(files, "in/a.txt") == "inside"
+    assert is_closed
 
 
 def test_wrapper_around_a_file_may_close_it(files: Files) -> None:
