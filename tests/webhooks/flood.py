@@ -25,11 +25,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from jobqueue.apps.embedded import EmbeddedServer
 from jobqueue.domain.webhook_signature import SECRET_BYTES, write_secret
 from jobqueue.operations import migrations
 from jobqueue.operations.jobs import Caller
 from jobqueue.operations.webhook_secrets import SecretBox
+from jobqueue.reaper.webhook_sender import CLAIM_S
 from jobqueue.store import webhooks as store
 from tests.engine import Engine, open_engine, request
 from tests.programs import PROGRAM, environment
@@ -43,10 +46,13 @@ LAST_S_MAX: Final = 120.0
 CHUNK_S: Final = 0.05
 DEAD, SLOW = 0, 1
 
-PASS_TIME: Final = """
-UPDATE jobqueue.webhook_delivery SET next_at = clock_timestamp() WHERE status = 'pending' AND next_at > clock_timestamp();
+PASS_TIME: Final = f"""
+UPDATE jobqueue.webhook_delivery SET next_at = clock_timestamp()
+WHERE status = 'pending' AND next_at > clock_timestamp() + interval '{CLAIM_S} s';
 UPDATE jobqueue.webhook SET resume_at = NULL WHERE resume_at IS NOT NULL
 """
+"""Let waits between tries be over, but for those that are being tried."""
+END_CLAIMS: Final = "UPDATE jobqueue.webhook_delivery SET next_at = clock_timestamp() WHERE status = 'pending'"
 END_TERM: Final = "UPDATE jobqueue.leader SET expires_at = clock_timestamp()"
 
 
@@ -67,8 +73,9 @@ class Reapers:
             self._running.append(subprocess.Popen([*PROGRAM, "reaper"], env=self._settings, stdout=log, stderr=log))
 
     def kill(self) -> None:
-        """End the one that has run the longest, as a power cut would, and start another one."""
-        process = self._running.pop(0)
+        """End the one that delivers, by the work it has done, as a power cut would, and start another one."""
+        process = max(self._running, key=lambda one: sum(psutil.Process(one.pid).cpu_times()[:2]))
+        self._running.remove(process)
         process.kill()
         process.wait()
         self.kills += 1
@@ -238,6 +245,7 @@ async def _run(
             await asyncio.sleep(gap_s)
             reapers.kill()
             if is_term_cut:
+                await engine.raw.execute(END_CLAIMS)
                 await engine.raw.execute(END_TERM)
         await submitting
     endpoints.is_mended.set()
@@ -265,8 +273,6 @@ async def _run(
 
 def reaper_cpu_s(reapers: Reapers) -> float:
     """The processor time of those running."""
-    import psutil
-
     return sum(sum(psutil.Process(process.pid).cpu_times()[:2]) for process in reapers._running)
 
 
