@@ -14,7 +14,6 @@ from jobqueue.cli.output import say_json
 
 if TYPE_CHECKING:
     from jobqueue.client.blocking_client import Client
-    from jobqueue.protocol.batches import ImportResult
 
 FAULTS_TOLD_MAX: Final = 5
 """In the one line at the end; --json has the first 1,000."""
@@ -59,7 +58,7 @@ def bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
         yield lambda sent, size: progress.update(task, completed=sent, total=size)
 
 
-def tell(result: "ImportResult", *, is_json: bool) -> None:
+def tell(result: Any, *, is_json: bool) -> None:
     """Show what became of the rows. Raises RoleFailed when some were left out."""
     if is_json:
         say_json(as_json(result))
