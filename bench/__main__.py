@@ -39,7 +39,6 @@ class Part:
     name: str
     measure: Measure
     contenders: list[Contender]
-    is_time: bool = False
 
 
 def main() -> None:
@@ -85,15 +84,15 @@ async def run(arguments: argparse.Namespace) -> tuple[list[Figure], dict[str, ob
         found = facts.gather(await server.version())
         parts = [part for part in make_parts(server, arguments) if part.name in arguments.parts]
         steps = [step for part in parts for step in turns(part, arguments.rounds)]
-        taken: dict[tuple[str, str, bool], list[float]] = {}
+        taken: dict[tuple[str, str], list[float]] = {}
         with Progress(*columns, console=console, refresh_per_second=2) as progress:
             bar = progress.add_task("starting", total=len(steps))
             for part, contender in steps:
                 progress.update(bar, description=f"{part.name}: {contender.name}")
                 for measure, value in (await part.measure(server, contender)).items():
-                    taken.setdefault((measure, contender.name, part.is_time), []).append(value)
+                    taken.setdefault((measure, contender.name), []).append(value)
                 progress.advance(bar)
-    return sort(Figure(measure, contender, rounds, is_time) for (measure, contender, is_time), rounds in taken.items()), found
+    return sort(Figure(measure, contender, rounds) for (measure, contender), rounds in taken.items()), found
 
 
 def make_parts(server: Server, arguments: argparse.Namespace) -> list[Part]:
@@ -107,7 +106,7 @@ def make_parts(server: Server, arguments: argparse.Namespace) -> list[Part]:
         Part("bulk", partial(submit.in_batches, seconds=arguments.seconds, clients=HTTP_BATCHES), [http]),
         Part("import", partial(submit.as_a_file, rows=arguments.rows), [http, bare]),
         Part("drain", partial(drain.drain, jobs=arguments.jobs), [ours, peer, bare]),
-        Part("pickup", partial(pickup.pick_up, samples=arguments.samples), [http, ours, peer], is_time=True),
+        Part("pickup", partial(pickup.pick_up, samples=arguments.samples), [http, ours, peer]),
     ]
 
 
@@ -142,7 +141,7 @@ def as_json(figures: list[Figure]) -> list[dict[str, object]]:
         {
             "measure": figure.measure,
             "contender": figure.contender,
-            "unit": "ms" if figure.is_time else "jobs/s",
+            "unit": figure.unit,
             "median": figure.median,
             "rounds": list(figure.rounds),
             "ratios": dict(table.ratios(figures, figure, PEERS)),

@@ -80,7 +80,7 @@ class BareSql:
 
     name = "bare SQL"
     is_drained_sql = "SELECT NOT EXISTS (SELECT FROM task)"
-    drained_sql = "SELECT count(*), extract(epoch FROM max(ended_at) - min(claimed_at)) FROM ended"
+    drained_sql = "SELECT count(*), extract(epoch FROM min(claimed_at)), extract(epoch FROM max(ended_at)) FROM ended"
 
     async def install(self, dsn: str) -> None:
         """Make the two tables."""

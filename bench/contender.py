@@ -49,7 +49,7 @@ class Contender(Protocol):
     is_drained_sql: str
     """Answers whether no job waits or runs."""
     drained_sql: str
-    """Answers how many jobs succeeded, and the seconds from the first claim to the last settle, as the database timed them."""
+    """Answers how many jobs succeeded, and when (epoch) the first claim and the last settle were, as the database timed them."""
 
     async def install(self, dsn: str) -> None:
         """Make its tables in an empty database."""

@@ -8,40 +8,58 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 import asyncpg
 
 from bench.contender import NOOP, Contender
-from bench.process import running
+from bench.cpu import cpu_s, server_cpu_s
+from bench.process import Running, running
 from bench.server import Server, fetch
 
 FILL_BATCH: Final = 1_000
 POLL_S: Final = 0.25
+SAMPLE_S: Final = 0.02
 DRAIN_S_MAX: Final = 120.0
 NAME: Final = "drain, jobs/s"
+WORKER_CPU: Final = "drain: CPU of the worker, us a job"
+DATABASE_CPU: Final = "drain: CPU of the database, us a job"
+Sample = tuple[float, float, float]
+"""When (epoch), and the CPU seconds the worker and the database have used by then."""
 
 
 async def drain(server: Server, contender: Contender, *, jobs: int) -> Mapping[str, float]:
-    """Measure one drain, in jobs per second."""
+    """Measure one drain: jobs per second, and the CPU that a job costs on both sides, between the first claim and the last settle."""
     dsn = await server.fresh(contender)
+    await fill(contender, dsn, jobs)
+    await server.settle_down(dsn)
+    samples: list[Sample] = []
+    await work_off(server, contender, dsn, samples)
+    succeeded, began_at, ended_at = map(float, (await fetch(dsn, contender.drained_sql))[0])
+    assert succeeded == jobs, f"{contender.name}: {succeeded} of {jobs} jobs succeeded"
+    (worker_before, database_before), (worker, database) = cpu_at(samples, began_at), cpu_at(samples, ended_at)
+    return {
+        NAME: jobs / (ended_at - began_at),
+        WORKER_CPU: (worker - worker_before) / jobs * 1e6,
+        DATABASE_CPU: (database - database_before) / jobs * 1e6,
+    }
+
+
+async def fill(contender: Contender, dsn: str, jobs: int) -> None:
+    """Let so many jobs wait."""
     async with contender.producer(dsn) as producer:
         for first in range(0, jobs, FILL_BATCH):
             await producer.submit_many(first, min(FILL_BATCH, jobs - first), job_type=NOOP)
-    await server.settle_down(dsn)
-    await work_off(server, contender, dsn)
-    succeeded, seconds = (await fetch(dsn, contender.drained_sql))[0]
-    assert succeeded == jobs, f"{contender.name}: {succeeded} of {jobs} jobs succeeded"
-    return {NAME: jobs / float(seconds)}
 
 
-async def work_off(server: Server, contender: Contender, dsn: str) -> None:
-    """Run the worker until nothing is left."""
+async def work_off(server: Server, contender: Contender, dsn: str, samples: list[Sample]) -> None:
+    """Run the worker until nothing is left, and note the CPU used on the way."""
     connection = await asyncpg.connect(dsn)
     ends_at = time.monotonic() + DRAIN_S_MAX
     try:
-        async with running(contender.worker(dsn), server.directory / "worker.log") as process:
+        async with running(contender.worker(dsn), server.directory / "worker.log") as process, sampling(server, process, samples):
             while not await connection.fetchval(contender.is_drained_sql):
                 process.check()
                 if time.monotonic() > ends_at:
@@ -49,3 +67,25 @@ async def work_off(server: Server, contender: Contender, dsn: str) -> None:
                 await asyncio.sleep(POLL_S)
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def sampling(server: Server, process: Running, samples: list[Sample]) -> AsyncIterator[None]:
+    """Note the CPU used while the block runs."""
+
+    async def sample() -> None:
+        while True:
+            samples.append((time.time(), cpu_s([process.pid]), server_cpu_s(server.postmaster)))
+            await asyncio.sleep(SAMPLE_S)
+
+    task = asyncio.create_task(sample())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def cpu_at(samples: list[Sample], at: float) -> tuple[float, float]:
+    """CPU seconds of the worker and of the database at a moment: as the last sample before it says."""
+    return max((sample for sample in samples if sample[0] <= at), default=samples[0])[1:]

@@ -92,7 +92,8 @@ class Jobqueue:
     is_drained_sql = "SELECT NOT EXISTS (SELECT FROM jobqueue.ready) AND NOT EXISTS (SELECT FROM jobqueue.lease)"
     drained_sql = """
         SELECT (SELECT count(*) FROM jobqueue.outcome WHERE state = 'succeeded'),
-          (SELECT extract(epoch FROM max(at) - min(leased_at)) FROM jobqueue.event WHERE type = 'succeeded')
+          extract(epoch FROM min(leased_at)), extract(epoch FROM max(at))
+        FROM jobqueue.event WHERE type = 'succeeded'
     """
 
     async def install(self, dsn: str) -> None:

@@ -27,6 +27,11 @@ class Server:
         self.directory = directory
         self._templates: dict[str, str] = {}
 
+    @property
+    def postmaster(self) -> int:
+        """The process id of the server."""
+        return self._server.pid
+
     async def fresh(self, contender: Contender) -> str:
         """Make the contender's database anew; answers its DSN."""
         template = self._templates.get(contender.name)

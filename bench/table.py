@@ -12,12 +12,16 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What one contender did in one measurement, round by round. is_time: in ms, less is better; else jobs a second."""
+    """What one contender did in one measurement, round by round. measure ends with its unit: jobs a second, or a time."""
 
     measure: str
     contender: str
     rounds: Sequence[float]
-    is_time: bool
+
+    @property
+    def unit(self) -> str:
+        """What it is counted in."""
+        return self.measure.rsplit(", ", 1)[1]
 
     @property
     def median(self) -> float:
@@ -55,4 +59,4 @@ def render(figures: Sequence[Figure], peers: Sequence[str], *, box: Box) -> Tabl
 
 
 def _number(value: float, figure: Figure) -> str:
-    return f"{value:.1f}" if figure.is_time else f"{value:,.0f}"
+    return f"{value:.1f}" if figure.unit != "jobs/s" else f"{value:,.0f}"

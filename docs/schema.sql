@@ -105,7 +105,7 @@ BEGIN
   RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the job moved in every look'; -- the caller tries again
 END $$;
 
-CREATE FUNCTION jobqueue.claim_v1(p_worker_id integer, p_claim_id uuid, p_lease_s double precision, p_timeout_s integer, p_grace_s double precision, p_tenant_cap integer, p_aging interval, p_tenants integer[], p_takes integer[], p_criticals integer[], p_lows bigint[], p_lane_tenants integer[], p_lane_queues integer[], p_lane_types integer[], p_lane_bands smallint[], p_lane_floors timestamp with time zone[], p_lane_limits integer[]) RETURNS TABLE(job_id uuid, token uuid, tenant_id integer, queue_id integer, type_id integer, band smallint, attempt smallint, attempts_max smallint, crashes smallint, floor timestamp with time zone, low bigint, key_id bigint, timeout_s integer, retry_base_s double precision, tags text[], metadata json, idempotency_key text, correlation_id text, traceparent text, data json)
+CREATE FUNCTION jobqueue.claim_v1(p_worker_id integer, p_claim_id uuid, p_lease_s double precision, p_timeout_s integer, p_grace_s double precision, p_tenant_cap integer, p_aging interval, p_tenants integer[], p_takes integer[], p_criticals integer[], p_lows bigint[], p_lane_tenants integer[], p_lane_queues integer[], p_lane_types integer[], p_lane_bands smallint[], p_lane_floors timestamp with time zone[], p_lane_limits integer[]) RETURNS TABLE(job_id uuid, token uuid, tenant_id integer, queue_id integer, type_id integer, band smallint, attempt smallint, attempts_max smallint, crashes smallint, key_id bigint, timeout_s integer, tags text[], metadata json, idempotency_key text, correlation_id text, traceparent text, data json, n bigint, floor timestamp with time zone, low bigint, retry_base_s double precision)
     LANGUAGE plpgsql
     SET jit TO 'off'
     SET enable_seqscan TO 'off'
@@ -133,8 +133,8 @@ BEGIN
   SELECT array_agg(l.tenant_id), array_agg(l.cap) INTO v_gates, v_caps FROM locked l;
   IF v_gates IS NULL THEN
     RETURN QUERY
-    SELECT NULL::uuid, NULL::uuid, u.tid, NULL::int, NULL::int, NULL::smallint, NULL::smallint, NULL::smallint, NULL::smallint, NULL::timestamptz, NULL::bigint,
-      NULL::bigint, NULL::int, NULL::double precision, NULL::text[], NULL::json, NULL::text, NULL::text, NULL::text, NULL::json
+    SELECT NULL::uuid, NULL::uuid, u.tid, NULL::int, NULL::int, NULL::smallint, NULL::smallint, NULL::smallint, NULL::smallint, NULL::bigint, NULL::int,
+      NULL::text[], NULL::json, NULL::text, NULL::text, NULL::text, NULL::json, NULL::bigint, NULL::timestamptz, NULL::bigint, NULL::double precision
     FROM unnest(p_tenants) u(tid)
     WHERE u.tid <> ALL (coalesce(v_gates, '{}'));
     RETURN;
@@ -245,42 +245,50 @@ BEGIN
   leased AS (
     INSERT INTO jobqueue.lease (job_id, token, claim_seq, claimed_at, expires_at, deadline_at, sort_at, start_by, claim_id, lease_s, key_id, queue_id, type_id,
       tenant_id, worker_id, band, priority, attempt, attempts_max, crashes)
-    SELECT h.job_id, h.token, h.claim_seq, c.now, c.now + p_lease_s * interval '1 second',
-      c.now + (coalesce(h.timeout_s, p_timeout_s) + p_grace_s) * interval '1 second',
+    SELECT h.job_id, h.token, h.claim_seq, c.now, c.expires_at, CASE WHEN h.timeout_s IS NULL THEN c.deadline_at ELSE c.now + (h.timeout_s + p_grace_s) * interval '1 second' END,
       h.sort_at, h.start_by, p_claim_id, p_lease_s, h.key_id, h.queue_id, h.type_id,
       h.tenant_id, p_worker_id, h.band, h.priority, h.attempt + 1, h.attempts_max, h.crashes
-    FROM held h CROSS JOIN (SELECT clock_timestamp() AS now OFFSET 0) c), -- read after the snapshot that counted: planning may lie between
+    FROM held h CROSS JOIN (
+      SELECT t.now, t.now + p_lease_s * interval '1 second' AS expires_at, t.now + (p_timeout_s + p_grace_s) * interval '1 second' AS deadline_at
+      FROM (SELECT clock_timestamp() AS now OFFSET 0) t -- read after the snapshot that counted: planning may lie between
+      OFFSET 0) c),
+  per_lane AS MATERIALIZED ( -- what each row would repeat
+    SELECT h.tenant_id AS tid, h.queue_id AS qid, h.type_id AS typ, h.band, count(*) AS n, max(h.sort_at) AS sort_at, min(h.claim_seq) AS low
+    FROM held h
+    GROUP BY 1, 2, 3, 4),
   spent AS (
     UPDATE jobqueue.tenant_queue s
-    SET rate_tokens = c.tokens - (SELECT count(*) FROM held h WHERE h.tenant_id = c.tid AND h.queue_id = c.qid), rated_at = clock_timestamp()
+    SET rate_tokens = c.tokens - (SELECT coalesce(sum(q.n), 0) FROM per_lane q WHERE q.tid = c.tid AND q.qid = c.qid), rated_at = clock_timestamp()
     FROM capped c
     WHERE c.tokens IS NOT NULL AND s.ctid = c.ct),
   counted AS (
     INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
-    SELECT h.tenant_id, h.queue_id, 'queued', -count(*), 0 FROM held h GROUP BY 1, 2),
-  per_queue AS MATERIALIZED (SELECT h.tenant_id AS tid, h.queue_id AS qid, count(*) AS n FROM held h GROUP BY 1, 2)
-  SELECT x.job_id, x.token, x.tenant_id, x.queue_id, x.type_id, x.band, x.attempt, x.attempts_max, x.crashes, x.floor, x.low, x.key_id, x.timeout_s,
-    x.retry_base_s, x.tags, x.metadata, x.idempotency_key, x.correlation_id, x.traceparent, x.data
+    SELECT q.tid, q.qid, 'queued', -sum(q.n), 0 FROM per_lane q GROUP BY 1, 2)
+  SELECT x.job_id, x.token, x.tenant_id, x.queue_id, x.type_id, x.band, x.attempt, x.attempts_max, x.crashes, x.key_id, x.timeout_s, x.tags, x.metadata,
+    x.idempotency_key, x.correlation_id, x.traceparent, x.data, x.n, x.floor, x.low, x.retry_base_s
   FROM (
-    SELECT h.job_id, h.token, h.tenant_id, h.queue_id, h.type_id, h.band, (h.attempt + 1)::smallint AS attempt, h.attempts_max, h.crashes,
-      least(h.sort_at, v_floor_max) AS floor,
-      CASE WHEN g.is_counted THEN least(coalesce(g.low, h.claim_seq), h.claim_seq) ELSE g.low_before END AS low, h.key_id, h.timeout_s,
-      (SELECT l.retry_base_s FROM lane l WHERE l.tid = h.tenant_id AND l.qid = h.queue_id LIMIT 1) AS retry_base_s, h.tags, h.metadata,
-      h.idempotency_key, h.correlation_id, h.traceparent, h.data, h.band & 3 > 0 AS is_ordinary, h.sort_at + (h.band & 3) * p_aging AS virtual_at
-    FROM held h JOIN gate g ON g.tid = h.tenant_id
+    SELECT h.job_id, h.token, h.tenant_id, h.queue_id, h.type_id, h.band, (h.attempt + 1)::smallint AS attempt, h.attempts_max, h.crashes, h.key_id,
+      h.timeout_s, h.tags, h.metadata, h.idempotency_key, h.correlation_id, h.traceparent, h.data, NULL::bigint AS n, NULL::timestamptz AS floor,
+      NULL::bigint AS low, NULL::double precision AS retry_base_s, h.band & 3 > 0 AS is_ordinary, h.sort_at + (h.band & 3) * p_aging AS virtual_at
+    FROM held h
     UNION ALL
-    SELECT NULL, NULL, f.tid, f.qid, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT NULL, NULL, q.tid, q.qid, q.typ, q.band, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, q.n, least(q.sort_at, v_floor_max),
+      CASE WHEN g.is_counted THEN least(coalesce(g.low, q.low), q.low) ELSE g.low_before END,
+      (SELECT l.retry_base_s FROM lane l WHERE l.tid = q.tid AND l.qid = q.qid LIMIT 1), NULL, NULL
+    FROM per_lane q JOIN gate g ON g.tid = q.tid
+    UNION ALL
+    SELECT NULL, NULL, f.tid, f.qid, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     FROM (
       SELECT g.tid, 0 AS qid FROM gate g
-      WHERE g.take < g.asked AND g.take <= (SELECT coalesce(sum(q.n), 0) FROM per_queue q WHERE q.tid = g.tid)
+      WHERE g.take < g.asked AND g.take <= (SELECT coalesce(sum(q.n), 0) FROM per_lane q WHERE q.tid = g.tid)
       UNION ALL
       SELECT c.tid, c.qid FROM capped c
-      WHERE c.free <= c.room AND c.free <= (SELECT coalesce(sum(q.n), 0) FROM per_queue q WHERE q.tid = c.tid AND q.qid = c.qid)) f) x
+      WHERE c.free <= c.room AND c.free <= (SELECT coalesce(sum(q.n), 0) FROM per_lane q WHERE q.tid = c.tid AND q.qid = c.qid)) f) x
   ORDER BY x.is_ordinary, x.virtual_at, x.job_id; -- nulls come last
   IF cardinality(v_gates) < cardinality(p_tenants) THEN
     RETURN QUERY
-    SELECT NULL::uuid, NULL::uuid, u.tid, NULL::int, NULL::int, NULL::smallint, NULL::smallint, NULL::smallint, NULL::smallint, NULL::timestamptz, NULL::bigint,
-      NULL::bigint, NULL::int, NULL::double precision, NULL::text[], NULL::json, NULL::text, NULL::text, NULL::text, NULL::json
+    SELECT NULL::uuid, NULL::uuid, u.tid, NULL::int, NULL::int, NULL::smallint, NULL::smallint, NULL::smallint, NULL::smallint, NULL::bigint, NULL::int,
+      NULL::text[], NULL::json, NULL::text, NULL::text, NULL::text, NULL::json, NULL::bigint, NULL::timestamptz, NULL::bigint, NULL::double precision
     FROM unnest(p_tenants) u(tid)
     WHERE u.tid <> ALL (coalesce(v_gates, '{}'));
   END IF;

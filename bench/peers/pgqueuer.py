@@ -52,7 +52,8 @@ class PgQueuer:
     is_drained_sql = "SELECT NOT EXISTS (SELECT FROM pgqueuer)"
     drained_sql = """
         SELECT count(*) FILTER (WHERE status = 'successful'),
-          extract(epoch FROM max(created) FILTER (WHERE status = 'successful') - min(created) FILTER (WHERE status = 'picked'))
+          extract(epoch FROM min(created) FILTER (WHERE status = 'picked')),
+          extract(epoch FROM max(created) FILTER (WHERE status = 'successful'))
         FROM pgqueuer_log
     """
 

@@ -308,8 +308,8 @@ MUTANTS: Final = (
     # -------------------------------------------------------------------------------------------------- counts
     tally(
         "claim_v1",
-        "SELECT h.tenant_id, h.queue_id, 'queued', -count(*), 0 FROM held h",
-        "SELECT h.tenant_id, h.queue_id, 'queued', -count(*), 0 FROM held h WHERE false",
+        "SELECT q.tid, q.qid, 'queued', -sum(q.n), 0 FROM per_lane q",
+        "SELECT q.tid, q.qid, 'queued', -sum(q.n), 0 FROM per_lane q WHERE false",
         "queued: claim, then cancel",
     ),
     tally("promote_v1", "'scheduled' END, -1), ('queued', 1))", "'scheduled' END, -1))", "scheduled: promote, then claim"),

@@ -197,8 +197,8 @@ class Rotation:
             turn.floors.append(self._floors.get(lane) if lane[3] < FLOORLESS_BAND else None)
             turn.widths.append(min(take, max(width, self._widths.get(lane, 0))))
 
-    def claimed(self, turn: Turn, rows: Sequence[tuple[Lane, datetime, int]], full: Iterable[tuple[int, int | None]] = ()) -> None:
-        """Learn from what a claim brought: each row's lane, the floor it allows, and the tenant's low-water.
+    def claimed(self, turn: Turn, lanes: Sequence[tuple[Lane, int, datetime, int]], full: Iterable[tuple[int, int | None]] = ()) -> None:
+        """Learn from what a claim brought: the lanes that gave jobs, each with how many, the floor they allow, and the tenant's low-water.
 
         full: (tenant, queue) that a limit kept from giving more, queue 0 for all of the tenant's, None where another claimer held its gate.
 
@@ -212,12 +212,12 @@ class Rotation:
         criticals: dict[int, int] = {}
         by_lane: dict[Lane, int] = {}
         lows: dict[int, int] = {}
-        for lane, floor, low in rows:
+        for lane, count, floor, low in lanes:
             tenant = lane[0]
-            taken[tenant] = taken.get(tenant, 0) + 1
-            by_lane[lane] = by_lane.get(lane, 0) + 1
+            taken[tenant] = taken.get(tenant, 0) + count
+            by_lane[lane] = count
             if lane[3] & 3 == 0:
-                criticals[tenant] = criticals.get(tenant, 0) + 1
+                criticals[tenant] = criticals.get(tenant, 0) + count
             if lane not in self._floors or floor > self._floors[lane]:
                 self._floors[lane] = floor
             if low < lows.get(tenant, 1 << 62):

@@ -45,6 +45,10 @@ class LeaseTerms:
         return RetryPolicy(attempts_max, self.crashes_max, base, self.retry_delay_s_max)
 
 
+LaneTerms = tuple[str, str, str, str, float | None]
+"""What the jobs of a lane share: tenant, queue, type, priority, and their queue's backoff."""
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
     """Who gets what is claimed: a worker's number, the claim's name, and how long its leases live without a heartbeat."""
@@ -135,14 +139,12 @@ class Claimer:
             grace_s=self._terms.cancel_grace_s + self._terms.lease_s,
             tenant_cap=self._terms.tenant_cap,
         )
-        full = []
-        while rows and rows[-1][0] is None:  # who is at a limit comes after the jobs
-            full.append((rows[-1][2], rows.pop()[3]))
+        lanes, full = _take_news(rows)
         assert len(rows) <= sum(turn.takes), "a claim brought more than was asked for"
-        # columns as in sql/leases/claim.sql: 2 tenant, 3 queue, 4 type, 5 band, 9 floor, 10 low
-        self._rotation.claimed(turn, [((row[2], row[3], row[4], row[5]), row[9], row[10]) for row in rows], full)
-        await self._names.learn_lanes({(row[2], row[3], row[4], 0) for row in rows})
-        return [self._lease(row, holder.lease_s) for row in rows]
+        self._rotation.claimed(turn, [(lane, row[17], row[18], row[19]) for lane, row in lanes.items()], full)
+        await self._names.learn_lanes(lanes)
+        terms = {lane: self._lane_terms(lane, row[20]) for lane, row in lanes.items()}
+        return [self._lease(row, terms[row[2], row[3], row[4], row[5]], holder.lease_s) for row in rows]
 
     async def number(self) -> None:
         """Look up what the names are in rows; before that no wake-up is known as this claimer's."""
@@ -159,29 +161,51 @@ class Claimer:
         now_s = self._clock.monotonic()
         self._rotation.discovered(lanes, now_s=now_s, took_s=now_s - started_s)
 
-    def _lease(self, row: Record, lease_s: float) -> Lease:
-        policy_key = (row[7], row[13])
+    def _lane_terms(self, lane: Lane, retry_base_s: float | None) -> LaneTerms:
+        """What the jobs of a lane share."""
+        tenant_id, queue_id, type_id, band = lane
+        names = self._names
+        return names.tenant(tenant_id), names.queue(queue_id), names.job_type(type_id), PRIORITIES[band & 3], retry_base_s
+
+    def _lease(self, row: Record, terms: LaneTerms, lease_s: float) -> Lease:
+        """Make a lease of a row; made once a job, hence by position (columns as in sql/leases/claim.sql)."""
+        tenant, queue, job_type, priority, retry_base_s = terms
+        policy_key = (row[7], retry_base_s)
         policy = self._policies.get(policy_key)
         if policy is None:
-            policy = self._policies[policy_key] = self._terms.policy(attempts_max=row[7], delay_s_base=row[13])
+            policy = self._policies[policy_key] = self._terms.policy(attempts_max=row[7], delay_s_base=retry_base_s)
+        timeout_s = row[10]
         return Lease(
-            job_id=row[0],
-            token=row[1],
-            tenant=self._names.tenant(row[2]),
-            queue=self._names.queue(row[3]),
-            job_type=self._names.job_type(row[4]),
-            priority=PRIORITIES[row[5] & 3],
-            standing=Standing(row[6], row[8], policy),
-            data_json=row[19],
-            lease_s=lease_s,
-            timeout_s=self._terms.timeout_s if row[12] is None else row[12],
-            key_id=row[11],
-            tags=row[14] or [],
-            metadata_json=row[15],
-            idempotency_key=row[16],
-            correlation_id=row[17],
-            traceparent=row[18],
+            row[0],  # job
+            row[1],  # token
+            tenant,
+            queue,
+            job_type,
+            priority,
+            Standing(row[6], row[8], policy),
+            row[16],  # data
+            lease_s,
+            self._terms.timeout_s if timeout_s is None else timeout_s,
+            row[9],  # key
+            row[11] or [],  # tags
+            row[12],  # metadata
+            row[13],  # idempotency key
+            row[14],  # correlation id
+            row[15],  # traceparent
         )
+
+
+def _take_news(rows: list[Record]) -> tuple[dict[Lane, Record], list[tuple[int, int | None]]]:
+    """Take what comes after the jobs off a claim's answer: the lanes that gave some, and who is at a limit or busy."""
+    lanes: dict[Lane, Record] = {}
+    full: list[tuple[int, int | None]] = []
+    while rows and rows[-1][0] is None:
+        row = rows.pop()
+        if row[5] is None:
+            full.append((row[2], row[3]))
+        else:
+            lanes[row[2], row[3], row[4], row[5]] = row
+    return lanes, full
 
 
 async def heartbeat(db: Database, beats: Sequence[Beat]) -> list[BeatStatus]:

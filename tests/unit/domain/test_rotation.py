@@ -39,9 +39,9 @@ def take_all(made: Rotation, turn: Turn, *, low: int = 7) -> Counter[int]:
     rows = []
     for tenant, take in zip(turn.tenants, turn.takes, strict=True):
         first = next(name for name in turn.lanes if name[0] == tenant)
-        rows += [(first, AT, low)] * take
+        rows.append((first, take, AT, low))
     made.claimed(turn, rows)
-    return Counter(row[0][0] for row in rows)
+    return Counter({row[0][0]: row[1] for row in rows})
 
 
 # ------------------------------------------------------------------------------------------------------- turns
@@ -61,9 +61,7 @@ def test_takes_never_add_up_to_more_than_was_asked_for(weights: list[int], sizes
         turn = made.turn(jobs_max, now_s=0.0)
         assert sum(turn.takes) <= jobs_max
         assert all(take >= 1 for take in turn.takes)
-        rows = [
-            (lane(tenant), AT, 1) for tenant, take in zip(turn.tenants, turn.takes, strict=True) if tenant not in dry for _ in range(take)
-        ]
+        rows = [(lane(tenant), take, AT, 1) for tenant, take in zip(turn.tenants, turn.takes, strict=True) if tenant not in dry]
         made.claimed(turn, rows)
 
 
@@ -118,7 +116,7 @@ def test_an_unused_share_is_carried_one_round_and_no_further() -> None:
     for _ in range(20):
         turn = made.turn(100, now_s=0.0)
         most = max(most, *turn.takes)
-        made.claimed(turn, [(lane(1), AT, 1), (lane(2), AT, 1)])
+        made.claimed(turn, [(lane(1), 1, AT, 1), (lane(2), 1, AT, 1)])
     assert most <= 100
 
 
@@ -136,7 +134,8 @@ def serve(made: Rotation, jobs_max: int, *, critical_left: int, ordinary_left: i
         critical += min(take - critical - ordinary, critical_left - critical)
         critical_left -= critical
         ordinary_left -= ordinary
-        made.claimed(turn, [(lane(1, band=CRITICAL), AT, 1)] * critical + [(lane(1), AT, 1)] * ordinary)
+        brought = [(lane(1, band=CRITICAL), critical), (lane(1), ordinary)]
+        made.claimed(turn, [(name, count, AT, 1) for name, count in brought if count])
         taken += [True] * critical + [False] * ordinary
     return taken
 
@@ -177,13 +176,14 @@ def test_floor_is_the_newest_claimed_and_is_asked_for_next_time() -> None:
     made = rotation((lane(1), 1))
     assert made.turn(10, now_s=0.0).floors == [None]
     turn = made.turn(10, now_s=0.0)
-    made.claimed(turn, [(lane(1), AT, 5), (lane(1), AT + timedelta(seconds=1), 6), (lane(1), AT, 7)])
+    made.claimed(turn, [(lane(1), 3, AT + timedelta(seconds=1), 5)])
+    made.claimed(turn, [(lane(1), 1, AT, 8)])
     assert made.turn(10, now_s=0.0).floors == [AT + timedelta(seconds=1)]
 
 
 def test_floors_are_dropped_after_a_while_so_that_late_commits_are_found() -> None:
     made = rotation((lane(1), 1))
-    made.claimed(made.turn(10, now_s=0.0), [(lane(1), AT, 5)])
+    made.claimed(made.turn(10, now_s=0.0), [(lane(1), 1, AT, 5)])
     assert made.turn(10, now_s=FLOOR_S_MAX).floors == [AT]
     assert made.turn(10, now_s=FLOOR_S_MAX + 0.1).floors == [None]
 
@@ -191,28 +191,28 @@ def test_floors_are_dropped_after_a_while_so_that_late_commits_are_found() -> No
 @pytest.mark.parametrize("band", [4, 6, 8, 10, 14])
 def test_keyed_and_returned_lanes_have_no_floor(band: int) -> None:
     made = rotation((lane(1, band=band), 1))
-    made.claimed(made.turn(10, now_s=0.0), [(lane(1, band=band), AT, 5)])
+    made.claimed(made.turn(10, now_s=0.0), [(lane(1, band=band), 1, AT, 5)])
     assert made.turn(10, now_s=0.0).floors == [None]
 
 
 def test_low_water_is_the_least_the_last_claim_told() -> None:
     made = rotation((lane(1), 1))
-    made.claimed(made.turn(10, now_s=0.0), [(lane(1), AT, 9), (lane(1), AT, 5)])
+    made.claimed(made.turn(10, now_s=0.0), [(lane(1), 1, AT, 9), (lane(1, job_type=2), 1, AT, 5)])
     assert made.turn(10, now_s=0.0).lows == [5]
-    made.claimed(made.turn(10, now_s=0.0), [(lane(1), AT, 8)])
+    made.claimed(made.turn(10, now_s=0.0), [(lane(1), 1, AT, 8)])
     assert made.turn(10, now_s=0.0).lows == [8]
 
 
 def test_an_empty_claim_leaves_the_low_water() -> None:
     made = rotation((lane(1), 1))
-    made.claimed(made.turn(10, now_s=0.0), [(lane(1), AT, 9)])
+    made.claimed(made.turn(10, now_s=0.0), [(lane(1), 1, AT, 9)])
     made.claimed(made.turn(10, now_s=0.0), [])
     assert made.turn(10, now_s=0.0).lows == [9]
 
 
 def test_forget_drops_everything() -> None:
     made = rotation((lane(1), 1))
-    made.claimed(made.turn(10, now_s=0.0), [(lane(1), AT, 9)])
+    made.claimed(made.turn(10, now_s=0.0), [(lane(1), 1, AT, 9)])
     made.forget()
     assert not made.has_lanes
     assert made.wants_discovery(0.0)
@@ -232,7 +232,7 @@ def test_width_doubles_where_the_lane_was_cut_up_to_the_take() -> None:
         turn = made.turn(100, now_s=0.0)
         width = turn.widths[turn.lanes.index(cut)]
         widths.append(width)
-        made.claimed(turn, [(cut, AT, 1)] * width)
+        made.claimed(turn, [(cut, width, AT, 1)])
     assert widths[0] < widths[1] < widths[2] <= 100
     assert widths == sorted(widths)
     assert widths[-1] == 100
@@ -243,7 +243,7 @@ def test_width_falls_back_when_a_lane_gives_less() -> None:
     wide = lane(1, job_type=3)
     for got in (7, 14, 28, 1):
         turn = made.turn(100, now_s=0.0)
-        made.claimed(turn, [(wide, AT, 1)] * got)
+        made.claimed(turn, [(wide, got, AT, 1)])
     turn = made.turn(100, now_s=0.0)
     assert turn.widths[turn.lanes.index(wide)] <= 8
 
@@ -258,7 +258,7 @@ def test_few_lanes_are_read_as_wide_as_the_take() -> None:
 def test_a_tenant_that_comes_up_empty_again_and_again_leaves() -> None:
     made = rotation((lane(1), 1), (lane(2), 1))
     for _ in range(EMPTY_MAX + 1):
-        made.claimed(made.turn(10, now_s=0.0), [(lane(2), AT, 1)])
+        made.claimed(made.turn(10, now_s=0.0), [(lane(2), 1, AT, 1)])
     assert made.turn(10, now_s=0.0).tenants == [2]
 
 
@@ -266,7 +266,7 @@ def test_one_job_is_enough_to_stay() -> None:
     made = rotation((lane(1), 1))
     for _ in range(EMPTY_MAX):
         made.claimed(made.turn(10, now_s=0.0), [])
-    made.claimed(made.turn(10, now_s=0.0), [(lane(1), AT, 1)])
+    made.claimed(made.turn(10, now_s=0.0), [(lane(1), 1, AT, 1)])
     for _ in range(EMPTY_MAX):
         made.claimed(made.turn(10, now_s=0.0), [])
     assert made.has_lanes
@@ -311,7 +311,7 @@ def test_discovery_forgets_lanes_that_are_gone() -> None:
 
 def test_a_tenant_at_its_limit_is_not_asked_for_until_it_has_room() -> None:
     made = rotation((lane(1), 1), (lane(2), 1))
-    made.claimed(made.turn(10, now_s=0.0), [(lane(2), AT, 1)], full=[(1, 0)])
+    made.claimed(made.turn(10, now_s=0.0), [(lane(2), 1, AT, 1)], full=[(1, 0)])
     assert list(made.full) == [1]
     assert made.turn(10, now_s=0.1).tenants == [2]
     assert made.free(1)
@@ -348,7 +348,7 @@ def test_a_wake_up_for_a_lane_that_is_set_aside_is_no_news() -> None:
 def test_a_tenant_whose_gate_another_claimer_holds_keeps_its_turn_and_its_lanes() -> None:
     made = rotation((lane(1), 10), (lane(2), 1))
     for _ in range(EMPTY_MAX + 3):
-        made.claimed(made.turn(11, now_s=0.0), [(lane(2), AT, 1)], full=[(1, None)])
+        made.claimed(made.turn(11, now_s=0.0), [(lane(2), 1, AT, 1)], full=[(1, None)])
     turn = made.turn(60, now_s=0.1)
     takes = dict(zip(turn.tenants, turn.takes, strict=True))
     assert takes[1] >= 50

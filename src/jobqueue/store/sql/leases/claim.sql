@@ -2,8 +2,8 @@
 -- edges:   queued -> leased
 -- locks:   tenant SKIP LOCKED -> concurrency key SKIP LOCKED -> ready by ctid; index ready_claim
 -- tenant:  all, a worker may serve many
-SELECT job_id, token, tenant_id, queue_id, type_id, band, attempt, attempts_max, crashes, floor, low, key_id, timeout_s, retry_base_s,
-  tags, metadata, idempotency_key, correlation_id, traceparent, data
+SELECT job_id, token, tenant_id, queue_id, type_id, band, attempt, attempts_max, crashes, key_id, timeout_s, tags, metadata,
+  idempotency_key, correlation_id, traceparent, data, n, floor, low, retry_base_s
 FROM jobqueue.claim_v1(
   @worker_id, @claim_id, @lease_s, @timeout_s, @grace_s, @tenant_cap, @aging,
   @tenants, @takes, @criticals, @lows,
