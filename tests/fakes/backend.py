@@ -21,6 +21,7 @@ from jobqueue.domain.lease import Beat, BeatStatus, Directive, Lease, Settled, S
 from jobqueue.domain.lifecycle import Status
 from jobqueue.domain.outcome import Outcome, OutcomeKind, Standing, decide
 from jobqueue.domain.retry import RetryPolicy
+from jobqueue.worker.options import CLAIM_JOBS_MAX, SETTLE_JOBS_MAX
 
 CREATED_MS = 1_735_689_600_000
 """2025-01-01, in the first 48 bits of every id, as in a UUIDv7."""
@@ -284,7 +285,7 @@ class FakeBackend:
 
     async def claim(self, *, jobs_max: int) -> list[Lease]:
         assert self.is_open
-        assert 1 <= jobs_max <= 500
+        assert 1 <= jobs_max <= CLAIM_JOBS_MAX
         await self._engine.enter("claim")
         return self._engine.take(jobs_max)
 
@@ -307,7 +308,7 @@ class FakeBackend:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         assert self.is_open
-        assert 1 <= len(settlements) <= 500
+        assert 1 <= len(settlements) <= SETTLE_JOBS_MAX
         assert [s.job_id.int for s in settlements] == sorted(s.job_id.int for s in settlements), "everybody locks in this order"
         await self._engine.enter("settle")
         for settlement in settlements:

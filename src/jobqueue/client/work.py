@@ -10,7 +10,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from jobqueue.client.call import Call, as_json, as_model, encode, path_of
-from jobqueue.protocol.work import WorkerTerms
+from jobqueue.protocol.work import CLAIM_JOBS_MAX, OUTCOMES_MAX, WorkerTerms
+
+__all__ = ["CLAIM_JOBS_MAX", "claim", "cut", "heartbeat", "introduce", "settle"]
 
 SETTLE_BYTES_MAX: Final = 12 * 1024 * 1024
 """Of the 16 MiB a settle may have: one more outcome always fits."""
@@ -63,7 +65,7 @@ def cut(outcomes: Sequence[bytes]) -> list[Sequence[bytes]]:
     parts: list[Sequence[bytes]] = []
     begin = size = 0
     for place, outcome in enumerate(outcomes):
-        if place > begin and size + len(outcome) > SETTLE_BYTES_MAX:
+        if place > begin and (size + len(outcome) > SETTLE_BYTES_MAX or place - begin >= OUTCOMES_MAX):
             parts.append(outcomes[begin:place])
             begin, size = place, 0
         size += len(outcome) + 1

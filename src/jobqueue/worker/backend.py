@@ -27,7 +27,7 @@ class Backend(Protocol):
         """Let go of connections; leases stay as they are."""
 
     async def claim(self, *, jobs_max: int) -> list[Lease]:
-        """Lease up to jobs_max (1..500) due jobs of the handled types, at once; empty when there are none."""
+        """Lease up to jobs_max (1..1000) due jobs of the handled types, at once; empty when there are none."""
 
     async def wait(self, *, timeout_s: float) -> None:
         """Return when there may be something to claim, at the latest after timeout_s."""

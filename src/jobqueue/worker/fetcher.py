@@ -96,6 +96,7 @@ class Fetcher:
         self._empties = 0  # claims in a row that found nothing
         self._failures = 0
         self._is_quiet = False
+        self._is_stopping = False
 
     def quiet(self, is_quiet: bool) -> None:
         """Claim nothing more, or again."""
@@ -136,11 +137,12 @@ class Fetcher:
         return jobs_max
 
     async def _fetch(self, group: asyncio.TaskGroup, jobs_max: int) -> None:
-        """Claim once; when there is nothing, wait for news."""
-        claim = spawn(group, self._claim(jobs_max), "claim")
+        """Claim while there is room; when there is nothing, wait for news."""
+        claim = spawn(group, self._claim_on(jobs_max), "claim")
         try:
             count = await asyncio.shield(claim)
         except asyncio.CancelledError:
+            self._is_stopping = True
             await asyncio.wait([claim], timeout=CLAIM_STOP_S_MAX)
             raise
         try:
@@ -154,6 +156,12 @@ class Fetcher:
         except Exception as error:  # noqa: BLE001 - whatever goes wrong out there is told, and the worker goes on
             self._failed("wait", error)
             await self._clock.sleep(backoff_s(self._failures, jitter=self._draw()))
+
+    async def _claim_on(self, jobs_max: int) -> int | None:
+        """Claim, and again at once while there is room: through the loop the next claim would leave some turns later, each full of jobs."""
+        while (count := await self._claim(jobs_max)) and not self._is_stopping and (jobs_max := self.room()):
+            pass
+        return count
 
     async def _claim(self, jobs_max: int) -> int | None:
         """Claim and hand on what comes; say how many, None when it failed."""

@@ -13,6 +13,7 @@ from jobqueue.domain.outcome import Outcome, OutcomeKind
 from jobqueue.telemetry.events import Event, StaleWritesRefused
 from jobqueue.worker.acker import AGE_S, GIVE_UP_LEASES, Acker
 from jobqueue.worker.events import BackendFailed, SettleGivenUp
+from jobqueue.worker.options import SETTLE_JOBS_MAX
 from jobqueue.worker.run import Book, Run
 from tests.fake_clock import FakeClock, settle
 from tests.fakes.backend import FakeBackend, FakeEngine
@@ -107,14 +108,14 @@ async def test_outcomes_gather_while_a_batch_is_under_way_until_the_oldest_is_du
         await clock.advance(AGE_S)
         async with asyncio.timeout(10):
             await gate.second.wait()
-        desk.end(600)
+        desk.end(SETTLE_JOBS_MAX + 100)
         await settle()
         assert len(gate.waiting) == 2  # never a third
         for event in gate.waiting:
             event.set()
         desk.engine.before("settle", None)
         assert await desk.acker.drain(within_s=5)
-        assert desk.engine.settle_sizes == [1, 3, 500, 100]
+        assert desk.engine.settle_sizes == [1, 3, SETTLE_JOBS_MAX, 100]
 
 
 async def test_full_batch_leaves_beside_the_one_under_way_without_waiting(clock: FakeClock) -> None:
@@ -123,7 +124,7 @@ async def test_full_batch_leaves_beside_the_one_under_way_without_waiting(clock:
         desk.engine.before("settle", gate)
         desk.end()
         await settle()
-        desk.end(499)
+        desk.end(SETTLE_JOBS_MAX - 1)
         await settle()
         assert len(gate.waiting) == 1
         desk.end()

@@ -9,6 +9,7 @@ from jobqueue.worker.events import BackendFailed
 from jobqueue.worker.fetcher import PACE_SAMPLE_S, Pace
 from jobqueue.worker.handler import Context
 from jobqueue.worker.handlers import BUILTIN
+from jobqueue.worker.options import CLAIM_JOBS_MAX
 from jobqueue.worker.registry import Registry
 from tests.fakes.backend import FakeEngine
 from tests.unit.worker.harness import working
@@ -57,7 +58,7 @@ async def test_fast_handlers_lease_ahead_in_large_batches(engine: FakeEngine, re
     async with working(engine, registry, concurrency=10):
         await engine.until(lambda: all(job.status == "succeeded" for job in engine.jobs()))
     assert max(engine.claim_sizes) > 50
-    assert max(engine.claim_sizes) <= 500
+    assert max(engine.claim_sizes) <= CLAIM_JOBS_MAX
 
 
 async def test_idle_worker_is_woken_by_a_submit_without_waiting_for_its_poll(engine: FakeEngine, registry: Registry) -> None:

@@ -130,7 +130,7 @@ class HttpBackend:
             claim_id=self._claim_id,
             queues=self._queues,
             job_types=options.job_types,
-            jobs_max=jobs_max,
+            jobs_max=min(jobs_max, work.CLAIM_JOBS_MAX),
             wait_s=wait_s,
             lease_s=options.lease_s,
         )
