@@ -1383,7 +1383,14 @@ CREATE FUNCTION jobqueue.submit_v1(p_default_attempts_max integer, p_tenants int
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 #variable_conflict use_column
+DECLARE
+  v_us bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+  v_moment text := lpad(to_hex(v_us / 1000), 12, '0') || '7' || lpad(to_hex(v_us % 1000 * 4096 / 1000), 3, '0') || '8';
+  v_random text := right(gen_random_uuid()::text, 11);
 BEGIN
+  IF cardinality(p_tenants) > 65535 THEN
+    RAISE 'a call stores at most 65535 jobs';
+  END IF;
   IF current_setting('synchronous_commit') IN ('off', 'local') THEN
     PERFORM set_config('synchronous_commit', 'on', true);
   END IF;
@@ -1391,7 +1398,7 @@ BEGIN
   RETURN QUERY
   WITH
   asked AS MATERIALIZED (
-    SELECT u.*, jobqueue.new_id() AS id, clock_timestamp() AS at -- no join here: ids rise in the order of the arrays
+    SELECT u.*, (v_moment || lpad(to_hex(u.ord), 4, '0') || v_random)::uuid AS id, clock_timestamp() AS at -- no join here: ids rise in the order of the arrays
     FROM unnest(p_tenants, p_queues, p_types, p_priorities, p_data, p_attempts_max, p_key_hashes, p_request_hashes, p_idempotency_keys,
         p_correlation_ids, p_traceparents, p_key_ids, p_timeouts_s, p_run_at, p_delays_s, p_expires_in_s, p_tags, p_metadata)
       WITH ORDINALITY u(tid, qid, typ, priority, data, asked_attempts_max, key_hash, request_hash, idempotency_key,

@@ -71,9 +71,11 @@ class JobRequest:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Submitted:
-    """The job that stands behind a request. is_new False: an earlier request with the same key made it, and the rest is not known.
+    """The job that stands behind a request. Made once a job, so not frozen: that would cost three times as much.
+
+    is_new False: an earlier request with the same key made it, and the rest is not known.
 
     scheduled_at: the time a new job waits for; None: it is due.
     """

@@ -110,8 +110,11 @@ def _first_of_each_key(jobs: list[store.NewJob], positions: list[int]) -> list[i
     firsts = []
     for position in positions:
         job = jobs[position]
-        key = (job.tenant_id, job.request.key_hash)
-        if job.request.key_hash is None or key not in seen:
+        key_hash = job.request.key_hash
+        if key_hash is not None:
+            key = (job.tenant_id, key_hash.int)
+            if key in seen:
+                continue
             seen.add(key)
-            firsts.append(position)
+        firsts.append(position)
     return firsts

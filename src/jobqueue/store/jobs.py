@@ -46,7 +46,7 @@ class NewJob:
 
 def _column(values: list[Any]) -> list[Any] | None:
     """An array parameter, or null where every element would be."""
-    return values if any(value is not None for value in values) else None
+    return values if values.count(None) < len(values) else None
 
 
 async def submit(

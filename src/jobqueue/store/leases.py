@@ -119,7 +119,7 @@ async def settle(
 
 def _unless_empty(values: list[Value | None]) -> list[Value | None] | None:
     """None for a list of nothing but None: the driver looks at each element of an array it sends."""
-    return values if any(value is not None for value in values) else None
+    return values if values.count(None) < len(values) else None
 
 
 def _fates(outcomes: Sequence[Outcome], nexts: Sequence[Next]) -> dict[str, list[Any] | None]:
