@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import uvloop
 from rich.box import HEAVY_HEAD, MARKDOWN
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import drain, facts, pickup, submit, table, wrk
+from bench import alone, drain, facts, pickup, plots, process, submit, table, wrk
 from bench.bare import BareSql
+from bench.bare_rows import BareRows
 from bench.contender import Contender
 from bench.ours import Jobqueue, JobqueueOverHttp
 from bench.peers.pgqueuer import PgQueuer
@@ -24,11 +24,14 @@ from bench.server import Server, serving
 from bench.table import Figure
 
 PARTS: Final = ("submit", "bulk", "import", "drain", "pickup")
+LONG_PARTS: Final = ("growth", "idle", "held", "million")
+"""Measured once, of jobqueue alone, when they are asked for."""
 HTTP_BATCHES: Final = 4
 """Connections that send batches; one alone would wait for its answer while the server waits for it."""
-PEERS: Final = (PgQueuer.name, BareSql.name)
-WIDTH: Final = 110
+PEERS: Final = (PgQueuer.name, BareSql.name, BareRows.name)
+WIDTH: Final = 140
 """Of the table, where no terminal says."""
+Series = dict[str, list[tuple[float, float]]]
 Measure = Callable[[Server, Contender], Awaitable[Mapping[str, float]]]
 
 
@@ -39,15 +42,18 @@ class Part:
     name: str
     measure: Measure
     contenders: list[Contender]
+    is_once: bool = False
 
 
 def main() -> None:
     """Parse, measure, print the table."""
     arguments = parse()
-    figures, found = uvloop.run(run(arguments))
+    figures, found = process.run(run(arguments))
     show(figures, found)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(found | {"settings": settings(arguments), "figures": as_json(figures)}, indent=2) + "\n")
+    if arguments.plots is not None:
+        print(*plots.draw(found, arguments.plots))
 
 
 def show(figures: list[Figure], found: Mapping[str, object]) -> None:
@@ -62,17 +68,18 @@ def show(figures: list[Figure], found: Mapping[str, object]) -> None:
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--parts", default=",".join(PARTS), help=f"which of {','.join(PARTS)}; default all")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"which of {','.join(PARTS + LONG_PARTS)}; default the first {len(PARTS)}")
     parser.add_argument("--rounds", type=int, default=3, help="each is taken so often, in turn; medians count (3)")
     parser.add_argument("--seconds", type=float, default=3, help="how long submits go on (3)")
-    parser.add_argument("--jobs", type=int, default=50_000, help="how many are drained (50000)")
+    parser.add_argument("--jobs", type=int, default=100_000, help="how many are drained (100000)")
     parser.add_argument("--rows", type=int, default=100_000, help="how many are imported (100000)")
     parser.add_argument("--samples", type=int, default=100, help="how many pick-ups (100)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="draw there what was measured, as PNG")
     arguments = parser.parse_args()
     arguments.parts = arguments.parts.split(",")
-    if unknown := set(arguments.parts) - set(PARTS):
-        parser.error(f"--parts: there is no {', '.join(sorted(unknown))}; choose of {','.join(PARTS)}")
+    if unknown := set(arguments.parts) - {*PARTS, *LONG_PARTS}:
+        parser.error(f"--parts: there is no {', '.join(sorted(unknown))}; choose of {','.join(PARTS + LONG_PARTS)}")
     return arguments
 
 
@@ -82,8 +89,9 @@ async def run(arguments: argparse.Namespace) -> tuple[list[Figure], dict[str, ob
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     async with serving() as server:
         found = facts.gather(await server.version())
-        parts = [part for part in make_parts(server, arguments) if part.name in arguments.parts]
-        steps = [step for part in parts for step in turns(part, arguments.rounds)]
+        series: dict[str, Series] = {"over_time": {}, "over_size": {}}
+        parts = [part for part in make_parts(server, arguments, series) if part.name in arguments.parts]
+        steps = [step for part in parts for step in turns(part, 1 if part.is_once else arguments.rounds)]
         taken: dict[tuple[str, str], list[float]] = {}
         with Progress(*columns, console=console, refresh_per_second=2) as progress:
             bar = progress.add_task("starting", total=len(steps))
@@ -92,21 +100,22 @@ async def run(arguments: argparse.Namespace) -> tuple[list[Figure], dict[str, ob
                 for measure, value in (await part.measure(server, contender)).items():
                     taken.setdefault((measure, contender.name), []).append(value)
                 progress.advance(bar)
-    return sort(Figure(measure, contender, rounds) for (measure, contender), rounds in taken.items()), found
+    return sort(Figure(measure, contender, rounds) for (measure, contender), rounds in taken.items()), found | series
 
 
-def make_parts(server: Server, arguments: argparse.Namespace) -> list[Part]:
+def make_parts(server: Server, arguments: argparse.Namespace, series: dict[str, Series]) -> list[Part]:
     """Say what is measured, and of whom."""
-    ours, http, peer, bare = Jobqueue(), JobqueueOverHttp(server.directory), PgQueuer(), BareSql()
+    ours, http, peer, bare, rows = Jobqueue(), JobqueueOverHttp(server.directory), PgQueuer(), BareSql(), BareRows()
     by_wrk = wrk.JobqueueByWrk(server.directory)
     return [
         Part("submit", partial(submit.one_by_one, seconds=arguments.seconds), [http, ours, peer, bare]),
         *([Part("submit", partial(wrk.one_by_one, seconds=arguments.seconds), [by_wrk])] if wrk.is_there() else []),
-        Part("bulk", partial(submit.in_batches, seconds=arguments.seconds), [ours, peer, bare]),
+        Part("bulk", partial(submit.in_batches, seconds=arguments.seconds), [ours, peer, bare, rows]),
         Part("bulk", partial(submit.in_batches, seconds=arguments.seconds, clients=HTTP_BATCHES), [http]),
-        Part("import", partial(submit.as_a_file, rows=arguments.rows), [http, bare]),
-        Part("drain", partial(drain.drain, jobs=arguments.jobs), [ours, peer, bare]),
+        Part("import", partial(submit.as_a_file, rows=arguments.rows), [http, bare, rows]),
+        Part("drain", partial(drain.drain, jobs=arguments.jobs, over_time=series["over_time"]), [ours, peer, bare]),
         Part("pickup", partial(pickup.pick_up, samples=arguments.samples), [http, ours, peer]),
+        *(Part(name, measure, [ours], is_once=True) for name, measure in alone.parts(series["over_size"]).items()),
     ]
 
 

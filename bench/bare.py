@@ -82,6 +82,8 @@ class BareSql:
     is_drained_sql = "SELECT NOT EXISTS (SELECT FROM task)"
     drained_sql = "SELECT count(*), extract(epoch FROM min(claimed_at)), extract(epoch FROM max(ended_at)) FROM ended"
 
+    ended_sql = "SELECT floor(extract(epoch FROM ended_at) * 10)::bigint, count(*) FROM ended GROUP BY 1"
+
     async def install(self, dsn: str) -> None:
         """Make the two tables."""
         connection = await asyncpg.connect(dsn)

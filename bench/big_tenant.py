@@ -10,7 +10,6 @@ dead letter queue, 1 % cancelled. Timed over `operations`, as the HTTP door call
 from __future__ import annotations
 
 import argparse
-import asyncio
 import random
 import statistics
 import time
@@ -24,6 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from bench import process
 from jobqueue.domain.job_filter import JobFilter
 from jobqueue.domain.lifecycle import Status
 from jobqueue.operations import job_lists, jobs, tenants
@@ -184,4 +184,4 @@ async def run() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run())
+    process.run(run())

@@ -9,7 +9,6 @@ their memory, as a worker does, so that the discovery of lanes, about once a sec
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 import time
@@ -21,6 +20,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from bench import process
 from bench.claim_head import CLAIMED, TERMS
 from bench.contender import TENANTS
 from bench.ours import Jobqueue
@@ -61,6 +61,12 @@ SHAPES: Final = (
     (Shape("50 types", 10_000, types=50), 1.5),
 )
 
+STEPS: Final = {
+    "jobs waiting": [(jobs, Shape(f"{jobs} jobs", jobs)) for jobs in (10_000, 100_000, 1_000_000)],
+    "tenants": [(tenants, Shape(f"{tenants} tenants of 20,000", 20_000, tenants=tenants)) for tenants in (10, 100, 1_000)],
+    "types": [(types, Shape(f"{types} types of 20,000", 20_000, types=types)) for types in (1, 10, 50)],
+}
+
 
 @asynccontextmanager
 async def claimer_of(server: Server, shape: Shape) -> AsyncIterator[Claimer]:
@@ -100,10 +106,16 @@ async def claim(claimer: Claimer) -> float:
     return took_ms * CLAIMED / len(found)
 
 
-async def measure(rounds: int) -> dict[str, Any]:
+async def alone(rounds: int) -> dict[str, Any]:
+    """Measure on a server of its own."""
+    async with serving() as server:
+        return await measure(server, rounds)
+
+
+async def measure(server: Server, rounds: int) -> dict[str, Any]:
     """Compare each shape with the base, in turns."""
     figures: dict[str, Any] = {}
-    async with serving() as server, claimer_of(server, BASE) as base:
+    async with claimer_of(server, BASE) as base:
         for shape, goal in SHAPES:
             async with claimer_of(server, shape) as larger:
                 pairs = [(await claim(base), await claim(larger)) for _ in range(rounds + WARM_UP)][WARM_UP:]
@@ -114,13 +126,24 @@ async def measure(rounds: int) -> dict[str, Any]:
     return figures
 
 
+async def sizes(server: Server, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Time claims at growing sizes, for a picture: (how many, ms)."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for what, shapes in STEPS.items():
+        for size, shape in shapes:
+            async with claimer_of(server, shape) as claimer:
+                taken = [await claim(claimer) for _ in range(rounds + WARM_UP)][WARM_UP:]
+            series.setdefault(what, []).append((size, statistics.median(taken)))
+    return series
+
+
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    figures = asyncio.run(measure(chosen.rounds))
+    figures = process.run(alone(chosen.rounds))
     print(f"claim of {CLAIMED}, against {BASE.name}:")
     for name, one in figures.items():
         print(f"  {name:18} {one['ms']:6.2f} ms against {one['base_ms']:6.2f} ms = {one['ratio']:.2f}x (goal: <= {one['goal']}x)")

@@ -8,7 +8,6 @@ The goal is <= 1.5x (issue 2). Both are measured in one run on one embedded serv
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 
 import asyncpg
 
+from bench import process
 from jobqueue.aio.clock import SystemClock
 from jobqueue.apps.embedded import EmbeddedServer
 from jobqueue.operations import migrations, workers
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    figures = asyncio.run(run(chosen.foreign, chosen.rounds))
+    figures = process.run(run(chosen.foreign, chosen.rounds))
     print(f"claim of {CLAIMED}, {figures['foreign']} rows of other types before them: {figures['full_head_ms']} ms (median)")
     print(f"claim of {CLAIMED}, empty head: {figures['empty_head_ms']} ms (median)")
     print(f"ratio: {figures['ratio']} (goal: <= 1.5)")

@@ -51,6 +51,9 @@ class Contender(Protocol):
     drained_sql: str
     """Answers how many jobs succeeded, and when (epoch) the first claim and the last settle were, as the database timed them."""
 
+    ended_sql: str
+    """Answers how many jobs ended in each tenth of a second: (slot, count)."""
+
     async def install(self, dsn: str) -> None:
         """Make its tables in an empty database."""
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import asyncpg
 
+from bench import plots
 from bench.contender import NOOP, Contender
 from bench.cpu import cpu_s, server_cpu_s
 from bench.process import Running, running
@@ -30,8 +31,11 @@ Sample = tuple[float, float, float]
 """When (epoch), and the CPU seconds the worker and the database have used by then."""
 
 
-async def drain(server: Server, contender: Contender, *, jobs: int) -> Mapping[str, float]:
-    """Measure one drain: jobs per second, and the CPU that a job costs on both sides, between the first claim and the last settle."""
+async def drain(server: Server, contender: Contender, *, jobs: int, over_time: dict[str, list[tuple[float, float]]]) -> Mapping[str, float]:
+    """Measure one drain: jobs per second, and the CPU that a job costs on both sides, between the first claim and the last settle.
+
+    over_time keeps of each contender how fast its last drain went.
+    """
     dsn = await server.fresh(contender)
     await fill(contender, dsn, jobs)
     await server.settle_down(dsn)
@@ -40,6 +44,7 @@ async def drain(server: Server, contender: Contender, *, jobs: int) -> Mapping[s
     succeeded, began_at, ended_at = map(float, (await fetch(dsn, contender.drained_sql))[0])
     assert succeeded == jobs, f"{contender.name}: {succeeded} of {jobs} jobs succeeded"
     (worker_before, database_before), (worker, database) = cpu_at(samples, began_at), cpu_at(samples, ended_at)
+    over_time[contender.name] = plots.rates([(row[0], row[1]) for row in await fetch(dsn, contender.ended_sql)])
     return {
         NAME: jobs / (ended_at - began_at),
         WORKER_CPU: (worker - worker_before) / jobs * 1e6,

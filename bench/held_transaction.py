@@ -8,7 +8,6 @@ The transaction opens before the drain; what is timed are the last jobs, when it
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from bench import process
 from bench.contender import NOOP
 from bench.drain import FILL_BATCH, work_off
 from bench.ours import Jobqueue
@@ -40,18 +40,23 @@ async def drain(server: Server, *, before: int, jobs: int, is_held: bool) -> flo
     if is_held:
         await stranger.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         await stranger.execute("SELECT pg_current_xact_id()")
-    await work_off(server, ours, dsn)
+    await work_off(server, ours, dsn, [])
     stranger.terminate()
     return float((await fetch(dsn, TIMED.format(before=before)))[0][0])
 
 
-async def measure(before: int, jobs: int, rounds: int) -> dict[str, Any]:
+async def alone(before: int, jobs: int, rounds: int) -> dict[str, Any]:
+    """Measure on a server of its own."""
+    async with serving() as server:
+        return await measure(server, before, jobs, rounds)
+
+
+async def measure(server: Server, before: int, jobs: int, rounds: int) -> dict[str, Any]:
     """Take both in turns."""
     taken: dict[bool, list[float]] = {False: [], True: []}
-    async with serving() as server:
-        for number in range(rounds):
-            for is_held in (False, True) if number % 2 == 0 else (True, False):
-                taken[is_held].append(await drain(server, before=before, jobs=jobs, is_held=is_held))
+    for number in range(rounds):
+        for is_held in (False, True) if number % 2 == 0 else (True, False):
+            taken[is_held].append(await drain(server, before=before, jobs=jobs, is_held=is_held))
     free, held = statistics.median(taken[False]), statistics.median(taken[True])
     return {"none": free, "held": held, "ratio": held / free, "goal": GOAL, "rounds": {"none": taken[False], "held": taken[True]}}
 
@@ -64,7 +69,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    found = asyncio.run(measure(chosen.before, chosen.jobs, chosen.rounds))
+    found = process.run(alone(chosen.before, chosen.jobs, chosen.rounds))
     print(f"drain, no transaction open: {found['none']:,.0f} jobs/s; open since {chosen.before:,} jobs ago: {found['held']:,.0f} jobs/s")
     print(f"ratio: {found['ratio']:.2f} (goal: >= {GOAL})")
     if chosen.json:

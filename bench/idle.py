@@ -9,33 +9,30 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 
+from bench import process
+from bench.cpu import cpu_s
 from bench.ours import Jobqueue
 from bench.process import running
-from bench.server import serving
+from bench.server import Server, serving
 
 SETTLE_S: Final = 8.0
 LOOKS: Final = "SELECT coalesce(sum(calls), 0) FROM pg_stat_user_functions WHERE funcname IN ('claim_v1', 'active_lanes_v1')"
 
 
-def cpu_s(pids: list[int]) -> float:
-    """CPU seconds the processes have used."""
-    total = 0.0
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
-            total += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-    return total
+async def alone(workers: int, seconds: float) -> dict[str, Any]:
+    """Measure on a server of its own."""
+    async with serving() as server:
+        return await measure(server, workers, seconds)
 
 
-async def measure(workers: int, seconds: float) -> dict[str, Any]:
+async def measure(server: Server, workers: int, seconds: float) -> dict[str, Any]:
     """Start the workers, let them come to rest, and watch."""
-    async with serving() as server, contextlib.AsyncExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         ours = Jobqueue()
         await server.execute("postgres", "ALTER SYSTEM SET track_functions = 'all'")
         await server.execute("postgres", "SELECT pg_reload_conf()")
@@ -66,7 +63,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    found = asyncio.run(measure(chosen.workers, chosen.seconds))
+    found = process.run(alone(chosen.workers, chosen.seconds))
     print(f"{found['workers']} idle worker processes: {found['looks_per_s']:.1f} looks for work a second in all (goal: <= 10)")
     print(f"the database: {found['core_share']:.1%} of a core (goal: <= 5 %)")
     if chosen.json:

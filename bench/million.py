@@ -16,10 +16,11 @@ from typing import Any, Final
 
 import asyncpg
 
+from bench import process
 from bench.contender import NOOP, TENANTS
 from bench.ours import Jobqueue
 from bench.process import running
-from bench.server import serving
+from bench.server import Server, serving
 
 STATEMENT_S_MAX: Final = 300.0
 POLL_S: Final = 0.2
@@ -54,31 +55,41 @@ def rss_mib(pid: int) -> float:
     raise AssertionError(pid)
 
 
-async def measure(weeks: int, jobs: int) -> list[dict[str, float]]:
+async def alone(weeks: int, jobs: int) -> list[dict[str, float]]:
+    """Measure on a server of its own."""
+    async with serving() as server:
+        return await measure(server, weeks, jobs)
+
+
+async def measure(server: Server, weeks: int, jobs: int) -> list[dict[str, float]]:
     """Run week after week through the worker; after each: its memory, and the tables' size in MiB."""
     ours = Jobqueue()
-    async with serving() as server:
-        dsn = await server.fresh(ours)
-        db = await asyncpg.connect(dsn)
-        queue = await db.fetchval("INSERT INTO jobqueue.queue (name) VALUES ('default') RETURNING queue_id")
-        job_type = await db.fetchval("INSERT INTO jobqueue.job_type (name) VALUES ($1) RETURNING type_id", NOOP)
-        found = []
-        async with running(ours.worker(dsn), server.directory / "worker.log") as process:
-            for number in range(weeks):
-                at = await db.fetchval("SELECT clock_timestamp() - $1 * interval '7 days'", weeks + 2 - number)
-                await db.execute("SELECT jobqueue.make_partitions_v1($1, 1)", at)
-                await db.execute(FILL, at, jobs, TENANTS, queue, job_type, timeout=STATEMENT_S_MAX)
-                while not await db.fetchval(ours.is_drained_sql):
-                    process.check()
-                    await asyncio.sleep(POLL_S)
-                await drop_all(db)
-                found.append({"jobs": (number + 1) * jobs, "rss_mib": rss_mib(process.pid), "tables_mib": float(await db.fetchval(SIZE))})
-                print(
-                    f"{found[-1]['jobs']:>9,} jobs  worker {found[-1]['rss_mib']:6.1f} MiB  tables {found[-1]['tables_mib']:6.1f} MiB",
-                    flush=True,
-                )
-        await db.close()
-        return found
+    dsn = await server.fresh(ours)
+    db = await asyncpg.connect(dsn)
+    queue = await db.fetchval("INSERT INTO jobqueue.queue (name) VALUES ('default') RETURNING queue_id")
+    job_type = await db.fetchval("INSERT INTO jobqueue.job_type (name) VALUES ($1) RETURNING type_id", NOOP)
+    found = []
+    async with running(ours.worker(dsn), server.directory / "worker.log") as process:
+        for number in range(weeks):
+            at = await db.fetchval("SELECT clock_timestamp() - $1 * interval '7 days'", weeks + 2 - number)
+            await db.execute("SELECT jobqueue.make_partitions_v1($1, 1)", at)
+            await db.execute(FILL, at, jobs, TENANTS, queue, job_type, timeout=STATEMENT_S_MAX)
+            while not await db.fetchval(ours.is_drained_sql):
+                process.check()
+                await asyncio.sleep(POLL_S)
+            await drop_all(db)
+            found.append({"jobs": (number + 1) * jobs, "rss_mib": rss_mib(process.pid), "tables_mib": float(await db.fetchval(SIZE))})
+            print(
+                f"{found[-1]['jobs']:>9,} jobs  worker {found[-1]['rss_mib']:6.1f} MiB  tables {found[-1]['tables_mib']:6.1f} MiB",
+                flush=True,
+            )
+    await db.close()
+    return found
+
+
+def middle_and_end(found: list[dict[str, float]]) -> tuple[dict[str, float], dict[str, float]]:
+    """Choose what is compared."""
+    return found[(len(found) - 1) // 2], found[-1]
 
 
 async def drop_all(db: Any) -> None:
@@ -97,8 +108,8 @@ def main() -> None:
     parser.add_argument("--jobs-a-week", type=int, default=100_000)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    found = asyncio.run(measure(chosen.weeks, chosen.jobs_a_week))
-    middle, end = found[(len(found) - 1) // 2], found[-1]
+    found = process.run(alone(chosen.weeks, chosen.jobs_a_week))
+    middle, end = middle_and_end(found)
     print(f"worker: {max(one['rss_mib'] for one in found):.0f} MiB at most (goal: <= {RSS_MIB_MAX})")
     print(f"tables: {end['tables_mib']:.1f} MiB at the end, {middle['tables_mib']:.1f} MiB in the middle")
     if chosen.json:

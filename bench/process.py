@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
+import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
+
+import uvloop
 
 from bench.contender import Command
 
 ROOT: Final = Path(__file__).parents[1]
 STOP_S_MAX: Final = 15.0
 LAST_WORDS_BYTES: Final = 2_000
+Result = TypeVar("Result")
 
 
 class ProcessEnded(Exception):
@@ -43,6 +48,22 @@ class Running:
     def last_words(self) -> str:
         """Quote the end of its output."""
         return self._log.read_bytes()[-LAST_WORDS_BYTES:].decode("utf-8", "replace")
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a program; a SIGTERM (of `timeout`, say) ends it in order, so that nothing it started stays behind."""
+    try:
+        return uvloop.run(_until_told(work))
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
+
+
+async def _until_told(work: Coroutine[Any, Any, Result]) -> Result:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await work
 
 
 @asynccontextmanager

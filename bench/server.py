@@ -76,5 +76,5 @@ async def serving() -> AsyncIterator[Server]:
         await server.start()
         yield Server(server, directory)
     finally:
-        await server.stop()
+        await server.stop_immediately()  # nothing of it is kept
         shutil.rmtree(directory, ignore_errors=True)

@@ -59,4 +59,4 @@ def render(figures: Sequence[Figure], peers: Sequence[str], *, box: Box) -> Tabl
 
 
 def _number(value: float, figure: Figure) -> str:
-    return f"{value:.1f}" if figure.unit != "jobs/s" else f"{value:,.0f}"
+    return f"{value:,.0f}" if figure.unit == "jobs/s" else f"{value:.2f}" if figure.unit == "x" else f"{value:.1f}"

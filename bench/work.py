@@ -25,8 +25,8 @@ from typing import Any, Final
 from uuid import uuid4
 
 import orjson
-import uvloop
 
+from bench import process
 from bench.contender import NOOP, TENANTS, Command
 from bench.http_client import HttpClient, Refused
 from bench.measure import percentile
@@ -309,7 +309,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=40_000)
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    figures = uvloop.run(run(arguments))
+    figures = process.run(run(arguments))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -26,6 +26,7 @@ from bench import stamps
 from bench.contender import CLIENTS, NOOP, STAMP, Command, Producer
 
 BATCH_SIZE: Final = 500
+ROWS: Final = 1_000
 CONNECTIONS: Final = 5
 """PgQueuer's own default for a pool; one claims while another logs."""
 
@@ -44,6 +45,11 @@ class PgQueuerProducer:
         """Enqueue a batch."""
         await self._queries.enqueue([job_type] * count, [b'{"n":%d}' % number for number in range(first, first + count)], [0] * count)
 
+    async def load(self, rows: int, *, job_type: str) -> None:
+        """Enqueue rows, a batch at a time."""
+        for first in range(0, rows, ROWS):
+            await self.submit_many(first, min(ROWS, rows - first), job_type=job_type)
+
 
 class PgQueuer:
     """PgQueuer 1.6."""
@@ -55,6 +61,10 @@ class PgQueuer:
           extract(epoch FROM min(created) FILTER (WHERE status = 'picked')),
           extract(epoch FROM max(created) FILTER (WHERE status = 'successful'))
         FROM pgqueuer_log
+    """
+
+    ended_sql = """
+        SELECT floor(extract(epoch FROM created) * 10)::bigint, count(*) FROM pgqueuer_log WHERE status = 'successful' GROUP BY 1
     """
 
     async def install(self, dsn: str) -> None:

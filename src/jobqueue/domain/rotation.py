@@ -205,9 +205,9 @@ class Rotation:
         A claim that was under way while the memory started over is of the database before: its floors may hide jobs of this one.
         """
         if turn.life is self._life:
-            self._learn(turn, rows, list(full))
+            self._learn(turn, lanes, list(full))
 
-    def _learn(self, turn: Turn, rows: Sequence[tuple[Lane, datetime, int]], full: list[tuple[int, int | None]]) -> None:
+    def _learn(self, turn: Turn, lanes: Sequence[tuple[Lane, int, datetime, int]], full: list[tuple[int, int | None]]) -> None:
         taken: dict[int, int] = {}
         criticals: dict[int, int] = {}
         by_lane: dict[Lane, int] = {}

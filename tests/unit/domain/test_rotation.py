@@ -358,11 +358,11 @@ def test_a_claim_under_way_while_the_memory_starts_over_teaches_nothing() -> Non
     made = rotation((lane(1), 1), (lane(2), 1))
     turn = made.turn(10, now_s=0.0)
     made.forget()
-    made.claimed(turn, [(lane(1), AT, 7)], [(2, 0)])
+    made.claimed(turn, [(lane(1), 1, AT, 7)], [(2, 0)])
     assert not made.full
     assert not made.has_lanes
     made.discovered([(lane(1), 1)], now_s=0.0, took_s=0.0)
     again = made.turn(10, now_s=0.0)
     assert (again.floors, again.lows) == ([None], [0])
-    made.claimed(again, [(lane(1), AT, 7)])
+    made.claimed(again, [(lane(1), 1, AT, 7)])
     assert made.turn(10, now_s=0.0).floors == [AT], "one of its own does"
