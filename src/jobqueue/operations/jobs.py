@@ -24,6 +24,9 @@ from jobqueue.store.pool import Database, Transaction
 WORKER_ALIVE_S: Final = 15.0
 """A worker silent for longer counts as gone; it beats three times in this."""
 
+Verdict = tuple[str, str | None]
+"""What a function of the engine says of an act, and the job's status; a refusal is raised after the commit of nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -82,35 +85,39 @@ async def cancel(db: Database, caller: Caller, job_id: UUID, *, grace_s: float) 
     Raises NotFound, WrongState when it has ended otherwise.
     """
 
-    async def act(transaction: Transaction) -> Status:
+    async def act(transaction: Transaction) -> Verdict:
         verdict, status = await store.cancel(transaction, caller.tenant_id, job_id, grace_s=grace_s)
-        if verdict == "unknown" or status is None:
-            raise NotFound("there is no such job")
-        if verdict == "finished":
-            raise WrongState(f"the job is {status} and cannot be cancelled", status=status)
-        await _record(transaction, caller, Action.JOB_CANCELLED, job_id, {"status": status})
-        return Status(status)
+        if verdict not in ("unknown", "finished"):
+            await _record(transaction, caller, Action.JOB_CANCELLED, job_id, {"status": status})
+        return verdict, status
 
-    return await db.in_transaction(act, tenant_id=caller.tenant_id)
+    verdict, status = await db.in_transaction(act, tenant_id=caller.tenant_id)
+    if verdict == "unknown" or status is None:
+        raise NotFound("there is no such job")
+    if verdict == "finished":
+        raise WrongState(f"the job is {status} and cannot be cancelled", status=status)
+    return Status(status)
 
 
 async def retry(db: Database, caller: Caller, job_id: UUID, *, is_reset: bool) -> Lane | None:
     """Send a job back to the queue; answers its lane, for a wake-up. Raises NotFound, WrongState, AttemptsExhausted."""
 
-    async def act(transaction: Transaction) -> None:
+    async def act(transaction: Transaction) -> Verdict:
         verdict, status = await store.retry(transaction, caller.tenant_id, job_id, is_reset=is_reset)
-        match verdict:
-            case "queued":
-                await _record(transaction, caller, Action.JOB_RETRIED, job_id, {"reset_attempts": is_reset})
-            case "exhausted":
-                raise AttemptsExhausted("no attempts are left; set reset_attempts to run it again")
-            case "wrong_state":
-                raise WrongState(f"the job is {status} and cannot be retried", status=status or "unknown")
-            case _:
-                raise NotFound("there is no such job")
+        if verdict == "queued":
+            await _record(transaction, caller, Action.JOB_RETRIED, job_id, {"reset_attempts": is_reset})
+        return verdict, status
 
-    await db.in_transaction(act, tenant_id=caller.tenant_id)
-    return await store.lane_of(db, caller.tenant_id, job_id)
+    verdict, status = await db.in_transaction(act, tenant_id=caller.tenant_id)
+    match verdict:
+        case "queued":
+            return await store.lane_of(db, caller.tenant_id, job_id)
+        case "exhausted":
+            raise AttemptsExhausted("no attempts are left; set reset_attempts to run it again")
+        case "wrong_state":
+            raise WrongState(f"the job is {status} and cannot be retried", status=status or "unknown")
+        case _:
+            raise NotFound("there is no such job")
 
 
 async def patch(
@@ -130,37 +137,41 @@ async def patch(
     asked = {"priority": None if priority is None else PRIORITIES[priority], "max_attempts": max_attempts}
     given = {name: value for name, value in asked.items() if value is not None} | ({"scheduled_at": scheduled_at} if is_timed else {})
 
-    async def act(transaction: Transaction) -> None:
+    async def act(transaction: Transaction) -> Verdict:
         verdict, status = await store.patch(
             transaction, caller.tenant_id, job_id, priority=priority, attempts_max=max_attempts, is_timed=is_timed, run_at=scheduled_at
         )
-        match verdict:
-            case "updated":
-                await _record(transaction, caller, Action.JOB_UPDATED, job_id, given)
-            case "exhausted":
-                raise InvalidFields([("/max_attempts", "the job has used as many attempts already")])
-            case "wrong_state":
-                raise WrongState(f"the job is {status} and cannot be changed", status=status or "unknown")
-            case _:
-                raise NotFound("there is no such job")
+        if verdict == "updated":
+            await _record(transaction, caller, Action.JOB_UPDATED, job_id, given)
+        return verdict, status
 
-    await db.in_transaction(act, tenant_id=caller.tenant_id)
-    return await store.lane_of(db, caller.tenant_id, job_id)
+    verdict, status = await db.in_transaction(act, tenant_id=caller.tenant_id)
+    match verdict:
+        case "updated":
+            return await store.lane_of(db, caller.tenant_id, job_id)
+        case "exhausted":
+            raise InvalidFields([("/max_attempts", "the job has used as many attempts already")])
+        case "wrong_state":
+            raise WrongState(f"the job is {status} and cannot be changed", status=status or "unknown")
+        case _:
+            raise NotFound("there is no such job")
 
 
 async def force_success(db: Database, caller: Caller, job_id: UUID, *, result_json: str | None, reason: str | None, by: str) -> None:
     """Declare a failed job done, with who did it in its history. Raises NotFound, WrongState."""
     note = orjson.dumps({"by": by, "reason": reason}).decode()
 
-    async def act(transaction: Transaction) -> None:
+    async def act(transaction: Transaction) -> Verdict:
         verdict, status = await store.force_success(transaction, caller.tenant_id, job_id, result_json=result_json, note_json=note)
-        if verdict == "unknown":
-            raise NotFound("there is no such job")
-        if verdict == "wrong_state":
-            raise WrongState(f"the job is {status}; only dlq and failed can be declared done", status=status or "unknown")
-        await _record(transaction, caller, Action.JOB_FORCE_SUCCEEDED, job_id, {"reason": cut(reason)})
+        if verdict == "succeeded":
+            await _record(transaction, caller, Action.JOB_FORCE_SUCCEEDED, job_id, {"reason": cut(reason)})
+        return verdict, status
 
-    await db.in_transaction(act, tenant_id=caller.tenant_id)
+    verdict, status = await db.in_transaction(act, tenant_id=caller.tenant_id)
+    if verdict == "unknown":
+        raise NotFound("there is no such job")
+    if verdict == "wrong_state":
+        raise WrongState(f"the job is {status}; only dlq and failed can be declared done", status=status or "unknown")
 
 
 async def _record(transaction: Transaction, caller: Caller, action: Action, job_id: UUID, data: Mapping[str, Any]) -> None:
