@@ -1,6 +1,6 @@
 """Workers that are stopped and resumed, signalled, and blocked: real processes, over HTTP and on the database.
 
-    python -m tests.faults.http_workers [--cycles 200]
+    python -m tests.faults.http_workers [--cycles 200] [--only signalled blocked]
 
 stopped: a worker over HTTP is stopped with a job in its hands, its lease ends, another worker does the job; resumed, it reports its own
 end, which nobody may accept. signalled: SIGTERM with a grace longer and shorter than the job, and a second SIGTERM; attempts are refunded
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -44,11 +44,14 @@ LEASE_S: Final = 5
 """The shortest a worker over HTTP can have."""
 BLOCK_LEASES: Final = 3.0
 WAYS: Final = ("http", "database")
+PARTS: Final = ("stopped", "signalled", "blocked", "dropped", "left")
 LONG_S: Final = 60.0
 HOLD_S: Final = 0.3
 EXIT_MARGIN_S: Final = 2.0
 START_S_MAX: Final = 90.0
 DIED_OF_ABORT_S: Final = 2.0
+START_TOLD_S: Final = 0.5
+"""How much later than it was a start may be told to have been."""
 
 
 class Finding(AssertionError):
@@ -57,7 +60,7 @@ class Finding(AssertionError):
 
 @dataclass
 class Deployment:
-    """An API and a reaper on a database of their own, and what looks at them."""
+    """An API and a reaper on a database of their own, and what looks at them. figures: what was counted, and measured in seconds."""
 
     roles: Roles
     queue: AsyncClient
@@ -65,6 +68,7 @@ class Deployment:
     raw: Any
     log_dir: Path
     exit_margin_s: float = EXIT_MARGIN_S
+    figures: dict[str, float] = field(default_factory=dict)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def fetch(self, statement: str, *values: Any) -> list[Any]:
@@ -132,29 +136,30 @@ async def deployed(dsn: str, directory: Path, *, exit_margin_s: float) -> AsyncI
         raw.terminate()
 
 
-async def gone(process: subprocess.Popen[bytes], *, within_s: float) -> float:
+async def gone(process: subprocess.Popen[bytes], what: str, *, within_s: float) -> float:
     """Wait for a process's end; answers how long it took."""
     begun = time.monotonic()
     while process.poll() is None:
         if time.monotonic() - begun > within_s:
-            raise Finding(f"the worker is still there {within_s:g} s after its signal")
+            raise Finding(f"{what}: the worker is still there {within_s:g} s after its signal")
         await asyncio.sleep(0.02)
     if process.returncode != 0:
-        raise Finding(f"the worker ended with {process.returncode}")
+        raise Finding(f"{what}: the worker ended with {process.returncode}")
     return time.monotonic() - begun
 
 
 # ----------------------------------------------------------------------------------------------------- stopped
 
 
-async def stop_and_resume(deployment: Deployment, cycles: int) -> dict[str, int]:
-    """Go through the cycles; answers how many late ends were refused and accepted."""
+async def stop_and_resume(deployment: Deployment, cycles: int) -> None:
+    """Go through the cycles; counts how many late ends were refused and accepted."""
     process = deployment.worker("http", "stopped", JOBQUEUE_WORKER_CONCURRENCY="1")
     refused_before = await stale_writes(deployment)
     accepted = 0
     for _ in range(cycles):
         accepted += await stop_once(deployment, process)
-    return {"cycles": cycles, "accepted": accepted, "refused": await stale_writes(deployment) - refused_before}
+    refused = await stale_writes(deployment) - refused_before
+    deployment.figures.update(cycles=cycles, accepted=accepted, refused=refused)
 
 
 async def stop_once(deployment: Deployment, process: subprocess.Popen[bytes]) -> int:
@@ -216,7 +221,9 @@ async def signal_worker(deployment: Deployment, way: str, kind: str) -> None:
     if kind == "twice":
         await asyncio.sleep(0.3)
         process.send_signal(signal.SIGTERM)
-    await gone(process, within_s=(DIED_OF_ABORT_S if kind == "twice" else grace_s) + deployment.exit_margin_s)
+    allowed_s = DIED_OF_ABORT_S if kind == "twice" else grace_s
+    took_s = await gone(process, queue, within_s=allowed_s + deployment.exit_margin_s)
+    deployment.figures[f"{queue}: exit, at most {allowed_s:g} + {deployment.exit_margin_s:g}"] = took_s
     job = await handle.get()
     seen = (job.status, job.attempt)
     if seen != (("succeeded", 1) if kind == "finishes" else ("queued", 0)):
@@ -233,11 +240,18 @@ async def block_worker(deployment: Deployment, way: str, *, block_leases: float)
     handle = await deployment.queue.submit("block", {"seconds": block_leases * LEASE_S}, queue=queue)
     if await handle.result(timeout=START_S_MAX + 4 * LEASE_S) != "blocked to the end":
         raise Finding(f"{queue}: another result")
+    job = await handle.get()
+    assert job.started_at is not None
+    assert job.finished_at is not None
+    ran_s = (job.finished_at - job.started_at).total_seconds()
+    if ran_s < block_leases * LEASE_S - START_TOLD_S:
+        raise Finding(f"{queue}: the loop was blocked for {ran_s:g} s only")
+    deployment.figures[f"{queue}: ran with leases of {LEASE_S}"] = ran_s
     types = [event.type async for event in handle.events()]
     if types != ["job.submitted", "job.leased", "job.started", "job.succeeded"]:
         raise Finding(f"{queue}: the job's history is {types}")
     process.send_signal(signal.SIGTERM)
-    await gone(process, within_s=LEASE_S + deployment.exit_margin_s)
+    await gone(process, queue, within_s=LEASE_S + deployment.exit_margin_s)
 
 
 # ----------------------------------------------------------------------------------------------------- dropped
@@ -345,22 +359,41 @@ async def leave_while_waiting(deployment: Deployment) -> None:
     await deployment.queue.call("POST", f"/v1/jobs/{handle.id}/complete", body={"lease_token": lease["lease_token"]})
 
 
-async def run_all(
-    dsn: str, directory: Path, *, cycles: int, block_leases: float = BLOCK_LEASES, exit_margin_s: float = EXIT_MARGIN_S
-) -> dict[str, int]:
-    """Do everything, side by side; answers what the cycles showed. Raises Finding, in a group."""
-    async with deployed(dsn, directory, exit_margin_s=exit_margin_s) as deployment, asyncio.TaskGroup() as group:
-        stopping = group.create_task(stop_and_resume(deployment, cycles))
-        group.create_task(drop_answers(deployment))
-        group.create_task(leave_while_waiting(deployment))
-        for way in WAYS:
-            group.create_task(block_worker(deployment, way, block_leases=block_leases))
-            for kind in ("finishes", "too-short", "twice"):
-                group.create_task(signal_worker(deployment, way, kind))
-    figures = stopping.result()
-    if figures["accepted"]:
-        raise Finding(f"{figures['accepted']} late ends were accepted")
-    return figures
+@dataclass(frozen=True)
+class Amounts:
+    """How much is done. exit_margin_s: what a process may take to end beyond its grace.
+
+    are_side_by_side: all at once, which is quicker, and tells less of how soon a process ends.
+    """
+
+    cycles: int
+    block_leases: float = BLOCK_LEASES
+    exit_margin_s: float = EXIT_MARGIN_S
+    are_side_by_side: bool = False
+
+
+async def run_all(dsn: str, directory: Path, amounts: Amounts, *, only: Sequence[str] = PARTS) -> dict[str, float]:
+    """Do the parts named; answers what they showed. Raises Finding, in a group."""
+    async with deployed(dsn, directory, exit_margin_s=amounts.exit_margin_s) as deployment:
+        parts: dict[str, list[Coroutine[Any, Any, Any]]] = {
+            "stopped": [stop_and_resume(deployment, amounts.cycles)],
+            "signalled": [signal_worker(deployment, way, kind) for way in WAYS for kind in ("finishes", "too-short", "twice")],
+            "blocked": [block_worker(deployment, way, block_leases=amounts.block_leases) for way in WAYS],
+            "dropped": [drop_answers(deployment)],
+            "left": [leave_while_waiting(deployment)],
+        }
+        async with asyncio.TaskGroup() as group:
+            for part, scenarios in parts.items():
+                for scenario in scenarios:
+                    if part not in only:
+                        scenario.close()
+                        continue
+                    task = group.create_task(scenario)
+                    if not amounts.are_side_by_side:
+                        await task
+    if deployment.figures.get("accepted"):
+        raise Finding(f"{deployment.figures['accepted']} late ends were accepted")
+    return deployment.figures
 
 
 async def main(arguments: argparse.Namespace) -> None:
@@ -369,11 +402,14 @@ async def main(arguments: argparse.Namespace) -> None:
         async with postgres.running_server() as server:
             await server.ensure_database("workers")
             await postgres.migrate(server.dsn("workers"))
-            figures = await run_all(server.dsn("workers"), Path(directory), cycles=arguments.cycles)
-    sys.stdout.write(f"{figures}\n")
+            amounts = Amounts(arguments.cycles)
+            figures = await run_all(server.dsn("workers"), Path(directory), amounts, only=arguments.only)
+    for name, figure in sorted(figures.items()):
+        sys.stdout.write(f"{name}: {figure:.2f}\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cycles", type=int, default=200)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     asyncio.run(main(parser.parse_args()))
