@@ -118,7 +118,7 @@ class Load:
                 self.promised.broken_lines += 1
             else:
                 self.promised.statuses[answer.status_code] += 1
-                if answer.status_code < 500 and answer.status_code != 408:
+                if answer.status_code < 500 and answer.status_code not in (408, 429):
                     return answer
             await asyncio.sleep(random.uniform(*RETRY_S))
 

@@ -51,6 +51,10 @@ class Story:
     """The newest number a stream had when all was lost."""
     deleted_key: tuple[str, str] = ("", "")
     """Id and secret of an API key that was there at the moment and deleted after it."""
+    late_key: str = ""
+    """An API key made after the moment."""
+    token: str = ""
+    """A JWT of a key that is there in both lives."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,10 @@ async def _after_the_moment(server: EmbeddedServer, client: httpx2.AsyncClient, 
     assert set(await _settle(client, story.ended_later)) == {"settled"}
     story.later = dict(zip(*await _submit(client, "later", 10), strict=True))
     assert (await client.delete(f"/v1/api-keys/{story.deleted_key[0]}")).is_success
+    story.late_key = (await client.post("/v1/api-keys", json={"name": "later", "scopes": ["jobs:read"]})).json()["api_key"]
+    api_key = client.headers["Authorization"].removeprefix("Bearer ")
+    story.token = (await client.post("/auth/token", json={"api_key": api_key})).json()["access_token"]
+    assert (await _who(client, story.late_key), await _who(client, story.token)) == (200, 200)
     async with connected(server.dsn(DATABASE)) as connection:
         story.cursor = 8 * await connection.fetchval("SELECT last_value FROM jobqueue.event_seq")
         segment = await connection.fetchval("SELECT pg_walfile_name(pg_switch_wal())")
@@ -161,8 +169,10 @@ async def _second_life(server: EmbeddedServer, where: Path, story: Story, api_ke
         async with roles.client() as client:
             await _old_tokens_are_nobodys(client, story)
             await _streams_start_over(client, story)
-            answer = await client.get("/auth/me", headers={"Authorization": f"Bearer {story.deleted_key[1]}"})
-            assert answer.status_code == 200, "a key deleted after the moment lives again"
+            assert await _who(client, story.deleted_key[1]) == 200, "a key deleted after the moment lives again"
+            assert await _who(client, story.late_key) == 401, "a key made after the moment is gone"
+            assert await _who(client, story.token) == 200, "tokens go on"
+            assert (await client.get("/v1/queues/filled")).json()["paused"], "settings are as they were then"
             again = await _forgotten_is_made_anew(client, story)
             kept = await _submit(client, "early", 20, expected=200)
             assert dict(zip(*kept, strict=True)) == story.early, "a key from before the moment is still its job's"
@@ -278,6 +288,10 @@ async def _claim(client: httpx2.AsyncClient, count: int) -> dict[str, str]:
     answer = await client.post("/v1/leases", json=asked)
     assert answer.status_code == 200, answer.text
     return {lease["lease_token"]: lease["job"]["id"] for lease in answer.json()["leases"]}
+
+
+async def _who(client: httpx2.AsyncClient, credential: str) -> int:
+    return (await client.get("/auth/me", headers={"Authorization": f"Bearer {credential}"})).status_code
 
 
 async def _settle(client: httpx2.AsyncClient, leases: dict[str, str]) -> list[str]:

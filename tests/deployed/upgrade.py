@@ -81,10 +81,11 @@ class Version:
         assert found is not None
         return found[1]
 
-    def run(self, *arguments: str, dsn: str) -> None:
-        """Run one of its commands to its end."""
+    def run(self, *arguments: str, dsn: str) -> str:
+        """Run one of its commands to its end; answers what it says."""
         environment = programs.environment(JOBQUEUE_DATABASE_URL=dsn, PYTHONPATH=str(self.tree / "src"))
-        subprocess.run([*programs.PROGRAM, *arguments], env=environment, check=True, timeout=STOP_S_MAX, capture_output=True)
+        command = [*programs.PROGRAM, *arguments]
+        return subprocess.run(command, env=environment, check=True, timeout=STOP_S_MAX, stdout=subprocess.PIPE, text=True).stdout
 
 
 @dataclass(frozen=True)
@@ -191,11 +192,11 @@ def fleets(old: Version, new: Version, dsn: str, where: Path) -> Iterator[tuple[
 
 async def _roll(old: Version, new: Version, dsn: str, where: Path, seconds: float, *, is_short: bool) -> Rolled:
     with fleets(old, new, dsn, where) as (before, after):
-        first = before.place()
-        await first.start_api()
-        apis = [first, *[await before.api() for _ in range(0 if is_short else APIS - 1)]]
+        await asyncio.to_thread(old.run, "tenants", "create", "rolled", "--plan", "enterprise", dsn=dsn)
+        api_key = (await asyncio.to_thread(old.run, "keys", "create", "--tenant", "rolled", dsn=dsn)).split()[-1]
+        apis = [await before.api() for _ in range(1 if is_short else APIS)]
         others = [(role, before.start(role)) for role in (("worker",) if is_short else ("worker", "reaper"))]
-        load = Load([api.url for api in apis], first.api_key)
+        load = Load([api.url for api in apis], api_key)
         async with load.running() as promised:
             await asyncio.sleep(seconds / 3)
             migrated_s = await _migrate(new, dsn, promised)
