@@ -201,10 +201,10 @@ class Deployment:
             return slot.has_answered
         return time.monotonic() - slot.born_at >= START_GRACE_S
 
-    def answered(self, url: str) -> None:
-        """The API at this address has answered."""
+    def answered(self, url: str, asked_at: float) -> None:
+        """The API at this address has answered what it was asked then (monotonic); an answer of the life before does not count."""
         for slot in self.of("api"):
-            if url.endswith(f":{slot.arguments[1]}"):
+            if url.endswith(f":{slot.arguments[1]}") and asked_at > slot.born_at:
                 slot.has_answered = True
 
     def stop(self) -> None:

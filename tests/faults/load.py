@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -55,9 +56,9 @@ class Load:
         shape: Shape,
         recorder: Recorder,
         chance: random.Random,
-        answered: Callable[[str], None],
+        answered: Callable[[str, float], None],
     ) -> None:
-        """keys: API key by tenant; the first tenant gets most of the jobs. answered is told each address that has answered."""
+        """keys: API key by tenant; the first tenant gets most of the jobs. answered is told who answered what was asked when."""
         self._answered = answered
         self._urls = urls
         self._keys = keys
@@ -147,14 +148,14 @@ class Load:
         """Send once; the job's id, "" for a refusal that stands, None for what is to be tried again."""
         said = {"tenant": tenant, "key": key, "body": variant, "due": due_ns}
         number = self._recorder.invoke("submit", **said)
-        url = self._chance.choice(self._urls)
+        url, asked_at = self._chance.choice(self._urls), time.monotonic()
         try:
             answer = await self._client.post(f"{url}/v1/jobs", json=content, headers=self._headers(tenant, key))
         except httpx2.HTTPError as error:
             kind = "fail" if isinstance(error, httpx2.ConnectError) else "info"
             self._recorder.end(number, kind, "submit", err=type(error).__name__)
             return None
-        self._answered(url)
+        self._answered(url, asked_at)
         code = answer.status_code
         if code in (200, 201):
             self._recorder.end(number, "ok", "submit", code=code, job=answer.json()["id"])

@@ -10,8 +10,8 @@ from tests.faults.findings import Finding
 from tests.faults.history import History
 
 FINAL: Final = {"succeeded", "dlq", "cancelled", "expired"}
-HONEST_REFUSALS: Final = {409, 422, 429, 503}
-"""What a submit may be refused with while things break."""
+HONEST_REFUSALS: Final = {408, 409, 422, 429, 503}
+"""What a submit may be refused with while things break; 408 by a process that was stopped for longer than a body may take to come."""
 
 
 def _key(data: dict[str, Any]) -> tuple[int, str]:
