@@ -19,7 +19,9 @@ from bench.bare import BareSql
 from bench.bare_rows import BareRows
 from bench.contender import Contender
 from bench.ours import Jobqueue, JobqueueOverHttp
+from bench.peers.awa_pg import AwaPg
 from bench.peers.pgqueuer import PgQueuer
+from bench.peers.procrastinate import Procrastinate
 from bench.server import Server, serving
 from bench.table import Figure
 
@@ -29,6 +31,8 @@ LONG_PARTS: Final = ("growth", "idle", "held", "million")
 HTTP_BATCHES: Final = 4
 """Connections that send batches; one alone would wait for its answer while the server waits for it."""
 PEERS: Final = (PgQueuer.name, BareSql.name, BareRows.name)
+PEERS_OF: Final[Mapping[str, Callable[[], Contender]]] = {"procrastinate": Procrastinate, "awa-pg": AwaPg}
+"""More peers, when they are asked for: they are slower by far, and each takes its time."""
 WIDTH: Final = 140
 """Of the table, where no terminal says."""
 Series = dict[str, list[tuple[float, float]]]
@@ -75,12 +79,20 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=100_000, help="how many are imported (100000)")
     parser.add_argument("--samples", type=int, default=100, help="how many pick-ups (100)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    parser.add_argument("--peers", type=_names, default=[], help=f"more peers than PgQueuer: {','.join(PEERS_OF)}")
     parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="draw there what was measured, as PNG")
     arguments = parser.parse_args()
     arguments.parts = arguments.parts.split(",")
     if unknown := set(arguments.parts) - {*PARTS, *LONG_PARTS}:
         parser.error(f"--parts: there is no {', '.join(sorted(unknown))}; choose of {','.join(PARTS + LONG_PARTS)}")
     return arguments
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - PEERS_OF.keys():
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}")
+    return names
 
 
 async def run(arguments: argparse.Namespace) -> tuple[list[Figure], dict[str, object]]:
@@ -106,15 +118,16 @@ async def run(arguments: argparse.Namespace) -> tuple[list[Figure], dict[str, ob
 def make_parts(server: Server, arguments: argparse.Namespace, series: dict[str, Series]) -> list[Part]:
     """Say what is measured, and of whom."""
     ours, http, peer, bare, rows = Jobqueue(), JobqueueOverHttp(server.directory), PgQueuer(), BareSql(), BareRows()
+    others: list[Contender] = [PEERS_OF[name]() for name in arguments.peers]
     by_wrk = wrk.JobqueueByWrk(server.directory)
     return [
-        Part("submit", partial(submit.one_by_one, seconds=arguments.seconds), [http, ours, peer, bare]),
+        Part("submit", partial(submit.one_by_one, seconds=arguments.seconds), [http, ours, peer, *others, bare]),
         *([Part("submit", partial(wrk.one_by_one, seconds=arguments.seconds), [by_wrk])] if wrk.is_there() else []),
-        Part("bulk", partial(submit.in_batches, seconds=arguments.seconds), [ours, peer, bare, rows]),
+        Part("bulk", partial(submit.in_batches, seconds=arguments.seconds), [ours, peer, *others, bare, rows]),
         Part("bulk", partial(submit.in_batches, seconds=arguments.seconds, clients=HTTP_BATCHES), [http]),
         Part("import", partial(submit.as_a_file, rows=arguments.rows), [http, bare, rows]),
-        Part("drain", partial(drain.drain, jobs=arguments.jobs, over_time=series["over_time"]), [ours, peer, bare]),
-        Part("pickup", partial(pickup.pick_up, samples=arguments.samples), [http, ours, peer]),
+        Part("drain", partial(drain.drain, jobs=arguments.jobs, over_time=series["over_time"]), [ours, peer, *others, bare]),
+        Part("pickup", partial(pickup.pick_up, samples=arguments.samples), [http, ours, peer, *others]),
         *(Part(name, measure, [ours], is_once=True) for name, measure in alone.parts(series["over_size"]).items()),
     ]
 

@@ -18,7 +18,7 @@ from uuid import uuid4
 import asyncpg
 import uvloop
 
-from bench.contender import CLIENTS, TENANTS, Command, Producer
+from bench.contender import CLIENTS, MANY, TENANTS, Command, Producer
 
 CLAIM_MAX: Final = 500
 ROWS: Final = 1_000
@@ -79,10 +79,11 @@ class BareSql:
     """No queue."""
 
     name = "bare SQL"
-    is_drained_sql = "SELECT NOT EXISTS (SELECT FROM task)"
-    drained_sql = "SELECT count(*), extract(epoch FROM min(claimed_at)), extract(epoch FROM max(ended_at)) FROM ended"
+    drain_jobs_max = MANY
+    is_drained_sql: str | None = "SELECT NOT EXISTS (SELECT FROM task)"
+    drained_sql: str | None = "SELECT count(*), extract(epoch FROM min(claimed_at)), extract(epoch FROM max(ended_at)) FROM ended"
 
-    ended_sql = "SELECT floor(extract(epoch FROM ended_at) * 10)::bigint, count(*) FROM ended GROUP BY 1"
+    ended_sql: str | None = "SELECT floor(extract(epoch FROM ended_at) * 10)::bigint, count(*) FROM ended GROUP BY 1"
 
     async def install(self, dsn: str) -> None:
         """Make the two tables."""

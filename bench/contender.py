@@ -17,6 +17,8 @@ STAMP: Final = "stamp"
 """The type of job that reports when its handler started (stamps.py)."""
 TENANTS: Final = 10
 """They submit in turn, where there are tenants."""
+MANY: Final = 10_000_000
+"""No bound."""
 CLIENTS: Final = 16
 """How many submit at once, each one job at a time."""
 
@@ -46,13 +48,14 @@ class Contender(Protocol):
     """One of those compared."""
 
     name: str
-    is_drained_sql: str
-    """Answers whether no job waits or runs."""
-    drained_sql: str
+    is_drained_sql: str | None
+    """Answers whether no job waits or runs. None: this and what follows is told by the worker's progress (progress.py)."""
+    drained_sql: str | None
     """Answers how many jobs succeeded, and when (epoch) the first claim and the last settle were, as the database timed them."""
-
-    ended_sql: str
+    ended_sql: str | None
     """Answers how many jobs ended in each tenth of a second: (slot, count)."""
+    drain_jobs_max: int
+    """More would take too long."""
 
     async def install(self, dsn: str) -> None:
         """Make its tables in an empty database."""

@@ -10,11 +10,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 import asyncpg
 
-from bench import plots
+from bench import plots, progress
 from bench.contender import NOOP, Contender
 from bench.cpu import cpu_s, server_cpu_s
 from bench.process import Running, running
@@ -36,15 +37,23 @@ async def drain(server: Server, contender: Contender, *, jobs: int, over_time: d
 
     over_time keeps of each contender how fast its last drain went.
     """
+    jobs = min(jobs, contender.drain_jobs_max)
     dsn = await server.fresh(contender)
     await fill(contender, dsn, jobs)
     await server.settle_down(dsn)
     samples: list[Sample] = []
-    await work_off(server, contender, dsn, samples)
-    succeeded, began_at, ended_at = map(float, (await fetch(dsn, contender.drained_sql))[0])
+    told = server.directory / "progress"
+    told.unlink(missing_ok=True)
+    await work_off(server, contender, dsn, samples, jobs=jobs)
+    if contender.drained_sql is None:
+        succeeded, began_at, ended_at = progress.read(told)
+    else:
+        row = (await fetch(dsn, contender.drained_sql))[0]
+        succeeded, began_at, ended_at = row[0], float(row[1]), float(row[2])
     assert succeeded == jobs, f"{contender.name}: {succeeded} of {jobs} jobs succeeded"
     (worker_before, database_before), (worker, database) = cpu_at(samples, began_at), cpu_at(samples, ended_at)
-    over_time[contender.name] = plots.rates([(row[0], row[1]) for row in await fetch(dsn, contender.ended_sql)])
+    if contender.ended_sql is not None:
+        over_time[contender.name] = plots.rates([(row[0], row[1]) for row in await fetch(dsn, contender.ended_sql)])
     return {
         NAME: jobs / (ended_at - began_at),
         WORKER_CPU: (worker - worker_before) / jobs * 1e6,
@@ -59,13 +68,22 @@ async def fill(contender: Contender, dsn: str, jobs: int) -> None:
             await producer.submit_many(first, min(FILL_BATCH, jobs - first), job_type=NOOP)
 
 
-async def work_off(server: Server, contender: Contender, dsn: str, samples: list[Sample]) -> None:
+async def work_off(server: Server, contender: Contender, dsn: str, samples: list[Sample], *, jobs: int) -> None:
     """Run the worker until nothing is left, and note the CPU used on the way."""
     connection = await asyncpg.connect(dsn)
+    told = server.directory / "progress"
+    command = contender.worker(dsn)
+    command = replace(command, environment={**command.environment, progress.VARIABLE: str(told)})
+
+    async def is_drained() -> bool:
+        if contender.is_drained_sql is None:
+            return progress.read(told)[0] >= jobs
+        return bool(await connection.fetchval(contender.is_drained_sql))
+
     ends_at = time.monotonic() + DRAIN_S_MAX
     try:
-        async with running(contender.worker(dsn), server.directory / "worker.log") as process, sampling(server, process, samples):
-            while not await connection.fetchval(contender.is_drained_sql):
+        async with running(command, server.directory / "worker.log") as process, sampling(server, process, samples):
+            while not await is_drained():
                 process.check()
                 if time.monotonic() > ends_at:
                     raise TimeoutError(f"{contender.name}: not drained within {DRAIN_S_MAX:g} s; its last words: {process.last_words()}")

@@ -40,7 +40,7 @@ async def drain(server: Server, *, before: int, jobs: int, is_held: bool) -> flo
     if is_held:
         await stranger.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         await stranger.execute("SELECT pg_current_xact_id()")
-    await work_off(server, ours, dsn, [])
+    await work_off(server, ours, dsn, [], jobs=before + jobs)
     stranger.terminate()
     return float((await fetch(dsn, TIMED.format(before=before)))[0][0])
 

@@ -18,7 +18,7 @@ import asyncpg
 
 from bench import process
 from bench.contender import NOOP, TENANTS
-from bench.ours import Jobqueue
+from bench.ours import IS_DRAINED, Jobqueue
 from bench.process import running
 from bench.server import Server, serving
 
@@ -74,7 +74,7 @@ async def measure(server: Server, weeks: int, jobs: int) -> list[dict[str, float
             at = await db.fetchval("SELECT clock_timestamp() - $1 * interval '7 days'", weeks + 2 - number)
             await db.execute("SELECT jobqueue.make_partitions_v1($1, 1)", at)
             await db.execute(FILL, at, jobs, TENANTS, queue, job_type, timeout=STATEMENT_S_MAX)
-            while not await db.fetchval(ours.is_drained_sql):
+            while not await db.fetchval(IS_DRAINED):
                 process.check()
                 await asyncio.sleep(POLL_S)
             await drop_all(db)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
-from bench.contender import CLIENTS, TENANTS, Command, Producer
+from bench.contender import CLIENTS, MANY, TENANTS, Command, Producer
 from bench.http_client import HttpClient, Refused
 from bench.process import Running, running
 from jobqueue.aio.clock import SystemClock
@@ -46,6 +46,12 @@ ENVIRONMENT: Final = {
     "JOBQUEUE_HANDLERS": "bench.handlers",
 }
 DEFAULTS: Final = SubmitDefaults(max_attempts=3, expires_in_s=None, max_queued=NO_LIMIT)
+IS_DRAINED: Final = "SELECT NOT EXISTS (SELECT FROM jobqueue.ready) AND NOT EXISTS (SELECT FROM jobqueue.lease)"
+DRAINED: Final = """
+    SELECT (SELECT count(*) FROM jobqueue.outcome WHERE state = 'succeeded'),
+      extract(epoch FROM min(leased_at)), extract(epoch FROM max(at))
+    FROM jobqueue.event WHERE type = 'succeeded'
+"""
 COMMAND: Final = [sys.executable, "-m", "jobqueue.cli.main"]
 
 
@@ -95,14 +101,10 @@ class Jobqueue:
     """Ours, with its way in opened in this process."""
 
     name = "jobqueue"
-    is_drained_sql = "SELECT NOT EXISTS (SELECT FROM jobqueue.ready) AND NOT EXISTS (SELECT FROM jobqueue.lease)"
-    drained_sql = """
-        SELECT (SELECT count(*) FROM jobqueue.outcome WHERE state = 'succeeded'),
-          extract(epoch FROM min(leased_at)), extract(epoch FROM max(at))
-        FROM jobqueue.event WHERE type = 'succeeded'
-    """
-
-    ended_sql = "SELECT floor(extract(epoch FROM finished_at) * 10)::bigint, count(*) FROM jobqueue.outcome GROUP BY 1"
+    drain_jobs_max = MANY
+    is_drained_sql: str | None = IS_DRAINED
+    drained_sql: str | None = DRAINED
+    ended_sql: str | None = "SELECT floor(extract(epoch FROM finished_at) * 10)::bigint, count(*) FROM jobqueue.outcome GROUP BY 1"
 
     async def install(self, dsn: str) -> None:
         """Migrate, and make the tenants."""

@@ -30,7 +30,7 @@ from bench import process
 from bench.contender import NOOP, TENANTS, Command
 from bench.http_client import HttpClient, Refused
 from bench.measure import percentile
-from bench.ours import COMMAND, ENVIRONMENT, HOST, InProcess, Jobqueue, _make_keys, _until_ready
+from bench.ours import COMMAND, DRAINED, ENVIRONMENT, HOST, IS_DRAINED, InProcess, Jobqueue, _make_keys, _until_ready
 from bench.process import Running, running
 from bench.server import Server, fetch, serving
 from jobqueue.apps.embedded import free_port
@@ -244,7 +244,7 @@ async def measure_bare(server: Server, jobqueue: Jobqueue, arguments: argparse.N
         async with asyncio.TaskGroup() as group:
             for number in range(BARE_CLIENTS):
                 group.create_task(work_on(number))
-        return await drained(jobqueue, deployment, arguments.jobs, used_before_s)
+        return await drained(deployment, arguments.jobs, used_before_s)
 
 
 async def measure_sdk(server: Server, jobqueue: Jobqueue, arguments: argparse.Namespace) -> dict[str, float]:
@@ -262,14 +262,15 @@ async def measure_sdk(server: Server, jobqueue: Jobqueue, arguments: argparse.Na
                 await stack.enter_async_context(
                     running(Command([*COMMAND, "worker"], environment), server.directory / f"worker-{number}.log")
                 )
-            while not (await fetch(deployment.dsn, jobqueue.is_drained_sql))[0][0]:  # noqa: ASYNC110 - it is another process that ends
+            while not (await fetch(deployment.dsn, IS_DRAINED))[0][0]:  # noqa: ASYNC110 - it is another process that ends
                 await asyncio.sleep(0.2)
-        return await drained(jobqueue, deployment, arguments.jobs, used_before_s)
+        return await drained(deployment, arguments.jobs, used_before_s)
 
 
-async def drained(jobqueue: Jobqueue, deployment: Deployment, jobs: int, used_before_s: float) -> dict[str, float]:
+async def drained(deployment: Deployment, jobs: int, used_before_s: float) -> dict[str, float]:
     """Read how long it took out of the history, and see that every job ran."""
-    ((count, seconds),) = await fetch(deployment.dsn, jobqueue.drained_sql)
+    ((count, began_at, ended_at),) = await fetch(deployment.dsn, DRAINED)
+    seconds = ended_at - began_at
     assert count == jobs, f"{count} of {jobs} jobs succeeded"
     return {
         "jobs": jobs,

@@ -23,7 +23,7 @@ from pgqueuer.qm import QueueManager
 from pgqueuer.queries import Queries
 
 from bench import stamps
-from bench.contender import CLIENTS, NOOP, STAMP, Command, Producer
+from bench.contender import CLIENTS, MANY, NOOP, STAMP, Command, Producer
 
 BATCH_SIZE: Final = 500
 ROWS: Final = 1_000
@@ -55,15 +55,16 @@ class PgQueuer:
     """PgQueuer 1.6."""
 
     name = "PgQueuer"
-    is_drained_sql = "SELECT NOT EXISTS (SELECT FROM pgqueuer)"
-    drained_sql = """
+    drain_jobs_max = MANY
+    is_drained_sql: str | None = "SELECT NOT EXISTS (SELECT FROM pgqueuer)"
+    drained_sql: str | None = """
         SELECT count(*) FILTER (WHERE status = 'successful'),
           extract(epoch FROM min(created) FILTER (WHERE status = 'picked')),
           extract(epoch FROM max(created) FILTER (WHERE status = 'successful'))
         FROM pgqueuer_log
     """
 
-    ended_sql = """
+    ended_sql: str | None = """
         SELECT floor(extract(epoch FROM created) * 10)::bigint, count(*) FROM pgqueuer_log WHERE status = 'successful' GROUP BY 1
     """
 
