@@ -337,6 +337,14 @@ def test_scalers_monitors_and_ingresses_name_what_exists(items: list[Item]) -> N
         assert [port["name"] for service in found for port in service["spec"]["ports"]] == ["metrics"]
 
 
+def test_traces_go_to_a_port_that_is_there(items: list[Item]) -> None:
+    (told,) = {item["data"]["OTEL_EXPORTER_OTLP_ENDPOINT"] for item in of_kind(items, "ConfigMap") if "OTEL_SERVICE_NAME" in item["data"]}
+    (jaeger,) = [item for item in of_kind(items, "Service") if item["metadata"]["name"] == "jaeger"]
+    assert told in {f"http://jaeger:{port['port']}" for port in jaeger["spec"]["ports"] if port["name"] == "otlp-http"}
+    (roles,) = [item["spec"] for item in of_kind(items, "NetworkPolicy") if item["metadata"]["name"] == "jobqueue-roles"]
+    assert int(told.rpartition(":")[2]) in {port["port"] for rule in roles["egress"] for port in rule["ports"]}
+
+
 def test_secrets_that_are_named_are_in_the_guide(items: list[Item]) -> None:
     def names(value: Any) -> Iterator[str]:
         if isinstance(value, list):
