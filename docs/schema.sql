@@ -105,7 +105,7 @@ BEGIN
   RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the job moved in every look'; -- the caller tries again
 END $$;
 
-CREATE FUNCTION jobqueue.claim_v1(p_worker_id integer, p_claim_id uuid, p_lease_s double precision, p_timeout_s integer, p_grace_s double precision, p_tenant_cap integer, p_aging interval, p_tenants integer[], p_takes integer[], p_criticals integer[], p_lows bigint[], p_lane_tenants integer[], p_lane_queues integer[], p_lane_types integer[], p_lane_bands smallint[], p_lane_floors timestamp with time zone[], p_lane_limits integer[]) RETURNS TABLE(job_id uuid, token uuid, tenant_id integer, queue_id integer, type_id integer, band smallint, attempt smallint, attempts_max smallint, crashes smallint, key_id bigint, timeout_s integer, tags text[], metadata json, idempotency_key text, correlation_id text, traceparent text, data json, n bigint, floor timestamp with time zone, low bigint, retry_base_s double precision)
+CREATE FUNCTION jobqueue.claim_v1(p_worker_id integer, p_claim_id uuid, p_lease_s double precision, p_timeout_s integer, p_grace_s double precision, p_tenant_cap integer, p_aging interval, p_tenants integer[], p_takes integer[], p_criticals integer[], p_lows bigint[], p_lane_tenants integer[], p_lane_queues integer[], p_lane_types integer[], p_lane_bands smallint[], p_lane_floors timestamp with time zone[], p_lane_limits integer[]) RETURNS TABLE(job_id uuid, token uuid, tenant_id integer, queue_id integer, type_id integer, band smallint, attempt smallint, attempts_max smallint, crashes smallint, key_id bigint, timeout_s integer, tags text[], metadata json, idempotency_key text, correlation_id text, traceparent text, data json, n bigint, floor timestamp with time zone, low bigint, seconds double precision)
     LANGUAGE plpgsql
     SET jit TO 'off'
     SET enable_seqscan TO 'off'
@@ -265,11 +265,11 @@ BEGIN
     INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
     SELECT q.tid, q.qid, 'queued', -sum(q.n), 0 FROM per_lane q GROUP BY 1, 2)
   SELECT x.job_id, x.token, x.tenant_id, x.queue_id, x.type_id, x.band, x.attempt, x.attempts_max, x.crashes, x.key_id, x.timeout_s, x.tags, x.metadata,
-    x.idempotency_key, x.correlation_id, x.traceparent, x.data, x.n, x.floor, x.low, x.retry_base_s
+    x.idempotency_key, x.correlation_id, x.traceparent, x.data, x.n, x.floor, x.low, x.seconds
   FROM (
     SELECT h.job_id, h.token, h.tenant_id, h.queue_id, h.type_id, h.band, (h.attempt + 1)::smallint AS attempt, h.attempts_max, h.crashes, h.key_id,
       h.timeout_s, h.tags, h.metadata, h.idempotency_key, h.correlation_id, h.traceparent, h.data, NULL::bigint AS n, NULL::timestamptz AS floor,
-      NULL::bigint AS low, NULL::double precision AS retry_base_s, h.band & 3 > 0 AS is_ordinary, h.sort_at + (h.band & 3) * p_aging AS virtual_at
+      NULL::bigint AS low, date_part('epoch', v_floor_max - h.sort_at) + 0.5 AS seconds, h.band & 3 > 0 AS is_ordinary, h.sort_at + (h.band & 3) * p_aging AS virtual_at
     FROM held h
     UNION ALL
     SELECT NULL, NULL, q.tid, q.qid, q.typ, q.band, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, q.n, least(q.sort_at, v_floor_max),
@@ -449,7 +449,7 @@ BEGIN
   RETURN NULL;
 END $_$;
 
-CREATE FUNCTION jobqueue.expire_v1(p_limit integer, p_now timestamp with time zone) RETURNS bigint
+CREATE FUNCTION jobqueue.expire_v1(p_limit integer, p_now timestamp with time zone) RETURNS TABLE(tenant text, jobs bigint)
     LANGUAGE plpgsql
     SET jit TO 'off'
     SET enable_seqscan TO 'off'
@@ -457,8 +457,8 @@ CREATE FUNCTION jobqueue.expire_v1(p_limit integer, p_now timestamp with time zo
     AS $$
 DECLARE
   v_now timestamptz := coalesce(p_now, clock_timestamp());
-  v_n bigint;
 BEGIN
+  RETURN QUERY
   WITH
   r AS (DELETE FROM jobqueue.ready x WHERE x.ctid = ANY (ARRAY(
     SELECT y.ctid FROM jobqueue.ready y WHERE y.start_by <= v_now LIMIT p_limit FOR UPDATE SKIP LOCKED)) RETURNING x.*),
@@ -486,8 +486,7 @@ BEGIN
     SELECT g.tenant_id, g.queue_id, u.status, u.sign * count(*), greatest(u.sign * count(*), 0)
     FROM gone g CROSS JOIN LATERAL (VALUES (g.was, -1), ('expired', 1)) u(status, sign)
     GROUP BY g.tenant_id, g.queue_id, u.status, u.sign)
-  SELECT count(*) INTO v_n FROM gone;
-  RETURN v_n;
+  SELECT t.name, count(*) FROM gone g JOIN jobqueue.tenant t ON t.tenant_id = g.tenant_id GROUP BY t.name;
 END $$;
 
 CREATE FUNCTION jobqueue.fold_tally_v1(p_limit integer) RETURNS bigint
@@ -700,6 +699,32 @@ END $$;
 CREATE FUNCTION jobqueue.new_id() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
     AS $$ SELECT uuidv7() $$;
+
+CREATE FUNCTION jobqueue.oldest_due_v1(p_lanes_max integer) RETURNS TABLE(queue_id integer, due_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+  WITH RECURSIVE lanes AS (
+    (SELECT r.queue_id, r.type_id, r.tenant_id, r.band, r.sort_at
+    FROM jobqueue.ready r
+    ORDER BY r.queue_id, r.type_id, r.tenant_id, r.band, r.sort_at
+    LIMIT 1)
+    UNION ALL
+    SELECT x.queue_id, x.type_id, x.tenant_id, x.band, x.sort_at
+    FROM lanes l CROSS JOIN LATERAL (
+      SELECT r.queue_id, r.type_id, r.tenant_id, r.band, r.sort_at
+      FROM jobqueue.ready r
+      WHERE (r.queue_id, r.type_id, r.tenant_id, r.band) > (l.queue_id, l.type_id, l.tenant_id, l.band)
+      ORDER BY r.queue_id, r.type_id, r.tenant_id, r.band, r.sort_at
+      LIMIT 1) x),
+  walked AS (
+    SELECT l.queue_id, l.sort_at
+    FROM lanes l
+    LIMIT p_lanes_max)
+  SELECT w.queue_id, min(w.sort_at) FROM walked w GROUP BY w.queue_id
+$$;
 
 CREATE FUNCTION jobqueue.oldest_ready_v1(p_tenant_id integer, p_queue_id integer) RETURNS timestamp with time zone
     LANGUAGE sql STABLE SECURITY DEFINER

@@ -62,6 +62,14 @@ def _networks(words: list[str]) -> list[str]:
     return words
 
 
+def _addresses(words: list[str]) -> list[str]:
+    for word in words:
+        host, _, port = word.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) <= 65_535:
+            raise ValueError("takes host:port, several separated by commas, such as worker:9090,reaper:9090")
+    return words
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -129,6 +137,8 @@ class Settings(BaseModel):
     metrics_port: int = Field(default=9090, ge=0, le=65535)
     """0 = off."""
     metrics_open: bool = False
+    metrics_peers: Annotated[Names, AfterValidator(_addresses)] = []
+    """Metrics ports whose series the API's own port shows, too; a name may stand for several processes."""
     accept_unsafe_database: bool = False
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     log_format: Annotated[Literal["json", "console"] | None, BeforeValidator(_lower)] = None

@@ -61,6 +61,8 @@ def test_metrics_show_all_roles_without_a_credential(dev: Dev) -> None:
     assert "\njobs_submitted_total{" in page  # the api's
     assert "\nlease_acquired_total{" in page  # the worker's
     assert page.count("# TYPE jobs_submitted_total counter") <= 1
+    assert page.count('\nworkers{state="running"} ') == 1  # the whole queue's
+    assert page.count('\njobs_completed_total{status="succeeded",tenant_id="demo"} ') == 1  # the worker's
 
 
 def test_second_dev_on_the_same_directory_or_port_is_refused(dev: Dev) -> None:

@@ -12,16 +12,22 @@ from jobqueue.operations.rates import Taken
 KEY: Final = "jobqueue.context"
 TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 TRACEPARENT_CHARACTERS: Final = 55
+TRACE_ID: Final = slice(3, 35)
+"""Where it stands in a traceparent."""
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """The ids of one request. correlation_id is the caller's, else the request's own id. taken: how it was counted, once it was."""
+    """The ids of one request. correlation_id is the caller's, else the request's own id. taken: how it was counted, once it was.
+
+    waited_s: how long the answer was kept back because the caller asked to wait for something.
+    """
 
     request_id: str
     correlation_id: str
     traceparent: str | None
     taken: Taken | None = None
+    waited_s: float = 0.0
 
 
 def context_of(scope: Mapping[str, Any]) -> RequestContext:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobqueue.aio.clock import Clock
 from jobqueue.api import rate_headers
-from jobqueue.api.context import KEY, RequestContext, read_traceparent
+from jobqueue.api.context import KEY, TRACE_ID, RequestContext, read_traceparent
 from jobqueue.api.problems import answer_error, internal_error
 from jobqueue.domain.errors import HeaderInvalid
 from jobqueue.domain.job import CORRELATION_ID
@@ -56,6 +56,8 @@ class Door:
         scope[KEY] = context
         # the server runs each request in a context of its own, so these need no undoing
         structlog.contextvars.bind_contextvars(request_id=context.request_id, correlation_id=context.correlation_id)
+        if context.traceparent is not None:
+            structlog.contextvars.bind_contextvars(trace_id=context.traceparent[TRACE_ID])
         answer = _Answer(context, send)
         try:
             if refusal is not None:
@@ -69,7 +71,7 @@ class Door:
             if not answer.status:
                 await internal_error(context.request_id)(scope, receive, answer.send)
         finally:
-            self._tell(scope, answer.status or CLIENT_GONE, self._clock.monotonic() - begun_s)
+            self._tell(scope, answer.status or CLIENT_GONE, max(0.0, self._clock.monotonic() - begun_s - context.waited_s))
 
     def _tell(self, scope: Scope, status: int, duration_s: float) -> None:
         method = scope["method"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from jobqueue.aio.clock import Clock
 from jobqueue.api.live.joining import Joiner
 from jobqueue.api.tokens import TokenSigner
+from jobqueue.domain.access import Principal
 from jobqueue.domain.rotation import Lane
 from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.database import Database
@@ -23,6 +24,7 @@ from jobqueue.operations.waiting import EndWaiter
 from jobqueue.operations.webhook_secrets import SecretBox
 from jobqueue.outbound.http import Guard
 from jobqueue.telemetry.events import Telemetry
+from jobqueue.telemetry.traces import Traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class ApiServices:
     """Everything below the door.
 
     terms: what leases are granted under. wake is told the lane of a job that was sent back to the queue. render_metrics writes all series,
-    or those of one tenant. webhook_guard says what webhooks may be delivered to.
+    or those of a reader's tenant. webhook_guard says what webhooks may be delivered to. traces None: nobody keeps any.
     """
 
     db: Database
@@ -75,5 +77,6 @@ class ApiServices:
     clock: Clock
     telemetry: Telemetry
     wake: Callable[[Lane], None]
-    render_metrics: Callable[[str | None], Awaitable[bytes]]
+    render_metrics: Callable[[Principal | None], Awaitable[bytes]]
     readiness: Callable[[], Awaitable[Readiness]]
+    traces: Traces | None = None

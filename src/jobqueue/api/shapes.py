@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from jobqueue.api.bodies import fragment
-from jobqueue.api.context import RequestContext
+from jobqueue.api.context import TRACE_ID, RequestContext
 from jobqueue.domain.access import Principal
 from jobqueue.domain.job import PRIORITIES, HistoryEvent, JobCounts, JobView, Submitted, created_at
 from jobqueue.domain.job import JobRequest as Asked
@@ -20,8 +20,6 @@ from jobqueue.protocol.canonical import encode, hash_key
 from jobqueue.protocol.jobs import JobRequest
 
 PRIORITY_NUMBERS: Final[Mapping[str, int]] = {name: number for number, name in enumerate(PRIORITIES)}
-TRACE_ID: Final = slice(3, 35)
-"""Where it stands in a traceparent."""
 MESSAGE_CHARACTERS_MAX: Final = 1_000
 EMPTY_OBJECT: Final = "{}"
 

@@ -1,13 +1,15 @@
-"""Tell what many jobs at once became."""
+"""Tell what submits became: counted, and where they are sampled traced."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from jobqueue.domain.errors import IdempotencyKeyReused
 from jobqueue.domain.job import PRIORITIES, JobRequest, Submitted
 from jobqueue.telemetry.events import JobsSubmitted, Telemetry
+from jobqueue.telemetry.traces import NO_SPANS, Submitting, Traces
 
 
 def tell_submitted(
@@ -17,3 +19,16 @@ def tell_submitted(
     new = Counter(request.priority for request, one in zip(asked, stored, strict=True) if isinstance(one, Submitted) and one.is_new)
     for priority, count in new.items():
         telemetry.emit(JobsSubmitted(tenant, PRIORITIES[priority], count))
+
+
+def submitting(traces: Traces | None, tenant: str, asked: Sequence[JobRequest]) -> AbstractContextManager[Sequence[Submitting]]:
+    """Trace what is submitted inside; give what it became to trace_stored."""
+    return NO_SPANS if traces is None else traces.submitting(tenant, asked)
+
+
+def trace_stored(spans: Sequence[Submitting], stored: Sequence[Submitted | IdempotencyKeyReused]) -> None:
+    """Say which jobs the requests became, in order."""
+    if spans:
+        job_ids = [one.job_id for one in stored]
+        for span in spans:
+            span.stored(job_ids)

@@ -16,14 +16,17 @@ from jobqueue.api.live.hub import Hub
 from jobqueue.api.live.joining import Joiner
 from jobqueue.api.services import ApiLimits, ApiServices, TenantDefaults
 from jobqueue.api.tokens import TokenSigner
-from jobqueue.apps import metrics_peers
 from jobqueue.apps.database import lease_terms, opened, submit_defaults
 from jobqueue.apps.http_server import HttpServer, bind, make_room
+from jobqueue.apps.loop_meter import LoopMeter
+from jobqueue.apps.metrics_page import MetricsPage
 from jobqueue.apps.metrics_port import MetricsPort
-from jobqueue.apps.process import make_telemetry
+from jobqueue.apps.process import make_telemetry, watch_database
+from jobqueue.apps.tracing import traced
 from jobqueue.apps.version import own_version
 from jobqueue.config import Settings
 from jobqueue.domain.addresses import parse_networks
+from jobqueue.domain.access import Principal
 from jobqueue.operations import server
 from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.feed import FeedTailer
@@ -41,6 +44,7 @@ from jobqueue.operations.webhook_secrets import SecretBox
 from jobqueue.outbound.http import Guard
 from jobqueue.telemetry.events import Telemetry
 from jobqueue.telemetry.metrics import Metrics
+from jobqueue.telemetry.traces import Traces
 
 CONNECTIONS: Final = 10
 """Two for submits under way, one for wake-ups, one for rates, the rest for reads."""
@@ -50,16 +54,24 @@ STOP_MARGIN_S: Final = 6.0
 
 async def serve(settings: Settings, *, host: str, port: int, stop: asyncio.Event) -> None:
     """Answer requests until stopped, then drain. Raises StartRefused, JobQueueError."""
-    with bind(host, port) as listener:
+    with bind(host, port) as listener, traced("api", os.environ) as traces:
         telemetry, metrics = make_telemetry()
-        await serve_on(settings, listener, stop, telemetry, metrics)
+        await serve_on(settings, listener, stop, telemetry, metrics, traces)
 
 
-async def serve_on(settings: Settings, listener: socket.socket, stop: asyncio.Event, telemetry: Telemetry, metrics: Metrics) -> None:
+async def serve_on(
+    settings: Settings,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    telemetry: Telemetry,
+    metrics: Metrics,
+    traces: Traces | None = None,
+) -> None:
     """Answer requests that come to an address already taken; else as serve."""
     assert settings.direct_url is not None
     async with opened(settings, size=CONNECTIONS, purpose="api") as db:
         clock = SystemClock()
+        watch_database(telemetry, metrics, db)
         waker = Waker(db, clock=clock, here=lambda lanes: polls.heard(lanes))
         names, keys, users = NameBook(db), KeyRing(db, clock=clock), UserRing(db, clock=clock)
         rings: dict[str, KeyRing | UserRing] = {"key": keys, "user": users}
@@ -72,7 +84,7 @@ async def serve_on(settings: Settings, listener: socket.socket, stop: asyncio.Ev
         below = ApiServices(
             db=db,
             names=names,
-            submitter=Submitter(db, names, submit_defaults(settings), clock=clock, wake=waker.wake),
+            submitter=Submitter(db, names, submit_defaults(settings), clock=clock, wake=waker.wake, tell=telemetry.emit),
             end_waiter=EndWaiter(db, clock=clock),
             polls=polls,
             terms=terms,
@@ -88,14 +100,27 @@ async def serve_on(settings: Settings, listener: socket.socket, stop: asyncio.Ev
             clock=clock,
             telemetry=telemetry,
             wake=waker.wake,
-            render_metrics=_renderer(metrics, metrics_peers.read_ports(os.environ.get(metrics_peers.VARIABLE, ""))),
+            render_metrics=_shown_to(MetricsPage(db, metrics, peers=_peers(settings), clock=clock)),
             readiness=ReadinessProbe(db, needed=server.SCHEMA_NEEDED, is_draining=stop.is_set, clock=clock).ask,
+            traces=traces,
         )
         app = create_app(below, version=own_version())
         door = HttpServer(app, listener, name="api", drain_s_max=settings.shutdown_grace_seconds, limits=make_room())
         machines = MetricsPort(settings.metrics_port, db=db, metrics=metrics, is_draining=stop.is_set)
         # ended in reverse: streams and those who wait are let go, then the door, so that everything taken in is still stored and told
-        services: list[Service] = [machines, below.submitter, waker, below.rates, tailer, door, below.end_waiter, polls, ear, hub]
+        services: list[Service] = [
+            machines,
+            LoopMeter(clock, telemetry),
+            below.submitter,
+            waker,
+            below.rates,
+            tailer,
+            door,
+            below.end_waiter,
+            polls,
+            ear,
+            hub,
+        ]
         await run_services(services, stop, stop_s_max=settings.shutdown_grace_seconds + STOP_MARGIN_S)
 
 
@@ -114,11 +139,14 @@ def _limits(settings: Settings) -> ApiLimits:
     )
 
 
-def _renderer(metrics: Metrics, peers: list[int]) -> Callable[[str | None], Awaitable[bytes]]:
-    """Write this process's series, with those of the peers dev names added when all tenants' are asked for."""
+def _peers(settings: Settings) -> list[tuple[str, int]]:
+    return [(host.strip("[]"), int(port)) for host, _, port in (word.rpartition(":") for word in settings.metrics_peers)]
 
-    async def render(tenant: str | None) -> bytes:
-        own = metrics.render(tenant)
-        return await metrics_peers.gather(own, peers) if peers and tenant is None else own
+
+def _shown_to(page: MetricsPage) -> Callable[[Principal | None], Awaitable[bytes]]:
+    """Write the page for a reader: one tenant's, or None, who sees all."""
+
+    async def render(reader: Principal | None) -> bytes:
+        return await page.everything() if reader is None else await page.of_tenant(reader.tenant, reader.tenant_id)
 
     return render

@@ -16,7 +16,7 @@ from typing import Final
 from jobqueue.aio.clock import Clock, SystemClock
 from jobqueue.aio.supervise import spawn
 from jobqueue.apps import data_dir as directories
-from jobqueue.apps import embedded_dev, metrics_peers
+from jobqueue.apps import embedded_dev
 from jobqueue.apps.children import ChildCommand, Children
 from jobqueue.apps.data_dir import DataDir
 from jobqueue.apps.demo import TENANT, ensure_demo
@@ -102,7 +102,7 @@ def child_commands(
 ) -> list[ChildCommand]:
     """Say how each child is started."""
     concurrency = {} if options.concurrency is None else {"JOBQUEUE_WORKER_CONCURRENCY": str(options.concurrency)}
-    peers = {metrics_peers.VARIABLE: ",".join(str(number) for name, number in metrics_ports.items() if name != "api")}
+    peers = {"JOBQUEUE_METRICS_PEERS": ",".join(f"{HOST}:{number}" for name, number in metrics_ports.items() if name != "api")}
     commands = []
     for name, metrics_port in metrics_ports.items():
         role = name.partition("-")[0]

@@ -15,7 +15,8 @@ from jobqueue.apps.refusals import ChildRefused, RoleFailed, StartRefused
 from jobqueue.apps.signals import Stops, end_with_parent, heeded_signals
 from jobqueue.config import Settings
 from jobqueue.domain.errors import DatabaseUnavailable, InvalidFields, JobQueueError, UnsafeDatabase
-from jobqueue.telemetry.events import ServiceFaulted, Telemetry
+from jobqueue.operations.database import Database
+from jobqueue.telemetry.events import ConnectionWaited, ServiceFaulted, Telemetry
 from jobqueue.telemetry.logs import Format, configure_logs, log_event
 from jobqueue.telemetry.metrics import Metrics
 
@@ -119,6 +120,12 @@ def make_telemetry() -> tuple[Telemetry, Metrics]:
     metrics.subscribe_to(telemetry)
     telemetry.subscribe_all(log_event)
     return telemetry, metrics
+
+
+def watch_database(telemetry: Telemetry, metrics: Metrics, db: Database) -> None:
+    """Have waits for the pool's connections told, and the connections shown."""
+    db.on_wait = lambda wait_s: telemetry.emit(ConnectionWaited(wait_s))
+    metrics.watch_pool(db.connections)
 
 
 def fault_teller(telemetry: Telemetry) -> Callable[[str, Exception], None]:

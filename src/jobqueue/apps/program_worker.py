@@ -16,12 +16,13 @@ import structlog
 from jobqueue.aio.clock import SystemClock
 from jobqueue.apps.refusals import StartRefused
 from jobqueue.apps.signals import Stops, heeded_signals
+from jobqueue.apps.tracing import check_variables, traced
 from jobqueue.apps.understudy import HTTP, request_of
 from jobqueue.apps.version import own_version
 from jobqueue.apps.worker_setup import load_registry, make_worker_id, queues_of, worker_options
 from jobqueue.config import ConfigurationError, Settings, load
 from jobqueue.telemetry.events import Telemetry
-from jobqueue.telemetry.logs import configure_logs, log_event
+from jobqueue.telemetry.logs import configure_logs, log_event, name_process
 from jobqueue.worker.backend import Backend
 from jobqueue.worker.backends.http import POLL_S, HttpOptions
 from jobqueue.worker.backends.http import factory as over_http
@@ -81,6 +82,7 @@ class Worker:
             JOBQUEUE_SHUTDOWN_GRACE_SECONDS=shutdown_grace,
             JOBQUEUE_CANCEL_GRACE_SECONDS=cancel_grace,
         )
+        self._environment = os.environ if environment is None else environment
         self.worker_id = worker_id or make_worker_id()
         self._registry = _registry(handlers, has_builtin=has_builtin)
         self._clock = SystemClock()
@@ -128,12 +130,20 @@ class Worker:
             await self._check_database()
         if not structlog.is_configured():  # its own default shows local variables, and with them keys
             configure_logs(self._settings.log_level, self._settings.log_format)
+        name_process(worker_id=self.worker_id)
         telemetry = Telemetry()
         telemetry.subscribe_all(log_event)
-        self._runtime = Runtime(
-            self._registry, self._open_backend, self._options, understudy=self._understudy, clock=self._clock, tell=telemetry.emit
-        )
-        await self._runtime.run(self._stops.stop, self._stops.abort)
+        with traced("worker", self._environment) as traces:
+            self._runtime = Runtime(
+                self._registry,
+                self._open_backend,
+                self._options,
+                understudy=self._understudy,
+                clock=self._clock,
+                tell=telemetry.emit,
+                traces=traces,
+            )
+            await self._runtime.run(self._stops.stop, self._stops.abort)
 
     async def _check_database(self) -> None:
         from jobqueue.apps.database import opened
@@ -168,8 +178,9 @@ def _settings(environment: Mapping[str, str], **given: Any) -> Settings:
     kept = {name: value for name, value in environment.items() if name not in ("DATABASE_URL", "JOBQUEUE_DATABASE_URL")}
     named = {name: str(value) for name, value in given.items() if value is not None}
     try:
+        check_variables(environment)
         return load({**kept, **named})
-    except ConfigurationError as error:
+    except (ConfigurationError, StartRefused) as error:
         raise ValueError(str(error)) from error
 
 

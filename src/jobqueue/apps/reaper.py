@@ -8,16 +8,21 @@ from uuid import uuid4
 from jobqueue.aio.clock import SystemClock
 from jobqueue.aio.supervise import run_services
 from jobqueue.apps.database import lease_terms, opened, submit_defaults
+from jobqueue.apps.loop_meter import LoopMeter
 from jobqueue.apps.metrics_port import MetricsPort
-from jobqueue.apps.process import fault_teller, make_telemetry
+from jobqueue.apps.process import fault_teller, make_telemetry, watch_database
 from jobqueue.apps.signals import Stops
 from jobqueue.config import Settings
 from jobqueue.domain.addresses import parse_networks
 from jobqueue.operations.database import open_database
 from jobqueue.operations.webhook_secrets import SecretBox
 from jobqueue.outbound.http import Guard, resolver
+from jobqueue.reaper.events import LeaderElected, LeaderResigned
+from jobqueue.reaper.leader import ROLE, WEBHOOKS, Leader
 from jobqueue.reaper.services import CONNECTIONS, WebhookTerms, build_services
+from jobqueue.telemetry.events import Telemetry
 from jobqueue.telemetry.logs import get_logger
+from jobqueue.telemetry.metrics import Metrics
 
 SECONDS_PER_DAY: Final = 24 * 3600.0
 DIRECT_CONNECTIONS: Final = 2
@@ -34,21 +39,27 @@ async def serve(settings: Settings, stops: Stops) -> None:
     async with opened(settings, size=CONNECTIONS, purpose="reaper") as db:
         direct_db = await open_database(settings.direct_url, size=DIRECT_CONNECTIONS, application_name="jobqueue-leader")
         try:
+            clock, on_fault = SystemClock(), fault_teller(telemetry)
+            leader = Leader(direct_db, holder=uuid4(), clock=clock, on_fault=on_fault, emit=telemetry.emit)
+            webhook_leader = Leader(direct_db, holder=uuid4(), clock=clock, on_fault=on_fault, emit=telemetry.emit, role=WEBHOOKS)
+            show_the_whole_queue(telemetry, metrics, leader)
+            metrics.leads_webhooks = lambda: webhook_leader.is_leader
+            watch_database(telemetry, metrics, db)
             services = build_services(
                 db,
-                direct_db,
                 lease_terms(settings),
                 submit_defaults(settings),
-                holder=uuid4(),
+                leader=leader,
+                webhook_leader=webhook_leader,
                 retention_s=settings.retention_days * SECONDS_PER_DAY,
                 webhooks=_webhook_terms(settings),
                 audit_retention_s=max(settings.audit_retention_days, settings.retention_days) * SECONDS_PER_DAY,
-                clock=SystemClock(),
-                on_fault=fault_teller(telemetry),
+                clock=clock,
+                on_fault=on_fault,
                 emit=telemetry.emit,
             )
             port = MetricsPort(settings.metrics_port, db=db, metrics=metrics, is_draining=stops.stop.is_set)
-            await run_services([port, *services], stops.stop, stop_s_max=STOP_S_MAX)
+            await run_services([port, LoopMeter(clock, telemetry), *services], stops.stop, stop_s_max=STOP_S_MAX)
         finally:
             await direct_db.close()
 
@@ -65,3 +76,15 @@ def _webhook_terms(settings: Settings) -> WebhookTerms | None:
         now_s=time.time,
         kept_s=settings.webhook_retention_days * SECONDS_PER_DAY,
     )
+
+
+def show_the_whole_queue(telemetry: Telemetry, metrics: Metrics, leader: Leader) -> None:
+    """Have the metrics show the whole queue's gauges while this process leads, each term's from its own first look on."""
+    metrics.watch_leader(lambda: leader.is_leader)
+
+    def forget(event: LeaderElected | LeaderResigned) -> None:
+        if event.role == ROLE:
+            metrics.whole.forget()
+
+    telemetry.subscribe(LeaderElected, forget)
+    telemetry.subscribe(LeaderResigned, forget)

@@ -5,6 +5,7 @@ These are made once a job, so they are not frozen: a frozen dataclass costs thre
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,7 +27,8 @@ class Lease:
 
     data_json is the job's `data` as JSON text, as it was submitted. lease_s: how long the lease lives without a heartbeat.
     `is_isolated`: a run before this one ended with its process, so this one runs alone in a process of its own. granted_at: a boottime
-    before the lease was granted; None: it is only known that it was after the claim was sent.
+    before the lease was granted; None: it is only known that it was after the claim was sent. waited_s: how long the job had been due, on
+    the database's clock; None: who granted it has counted that.
     """
 
     job_id: UUID
@@ -46,11 +48,17 @@ class Lease:
     correlation_id: str | None
     traceparent: str | None
     granted_at: float | None = None
+    waited_s: float | None = None
 
     @property
     def created_at(self) -> datetime:
         """When the job was submitted; a UUIDv7 carries it in its first 48 bits, in ms."""
         return datetime.fromtimestamp((self.job_id.int >> 80) / 1000, UTC)
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace the job belongs to; a traceparent carries it after its version."""
+        return None if self.traceparent is None else self.traceparent[3:35]
 
     @property
     def is_isolated(self) -> bool:
@@ -116,3 +124,12 @@ class Settled:
     job_id: UUID
     status: SettleStatus
     next_status: str | None
+
+
+def waits_by_queue(leases: Iterable[Lease]) -> dict[str, list[float]]:
+    """Gather how long jobs had been due, by queue."""
+    waits_s: dict[str, list[float]] = {}
+    for lease in leases:
+        if lease.waited_s is not None:
+            waits_s.setdefault(lease.queue, []).append(max(0.0, lease.waited_s))
+    return waits_s

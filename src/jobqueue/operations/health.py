@@ -10,6 +10,7 @@ import orjson
 
 from jobqueue.store import upkeep
 from jobqueue.store.pool import Database
+from jobqueue.telemetry.events import DatabaseMeasured
 
 OLD_TRANSACTION_S: Final = 3600.0
 """A transaction open for longer is warned of: nothing that ended since its start can be cleaned up."""
@@ -26,6 +27,8 @@ class DatabaseHealth:
     table_bytes: int
     index_bytes: int
     dead_rows: Mapping[str, int]
+    connections: int = 0
+    connections_max: int = 0
 
     @property
     def warnings(self) -> Mapping[str, str]:
@@ -46,6 +49,7 @@ class DatabaseHealth:
             "table_bytes": self.table_bytes,
             "index_bytes": self.index_bytes,
             "dead_rows": sum(self.dead_rows.values()),
+            "connections": self.connections,
         }
 
 
@@ -58,4 +62,19 @@ async def read(db: Database) -> DatabaseHealth:
         table_bytes=row["table_bytes"],
         index_bytes=row["index_bytes"],
         dead_rows=orjson.loads(row["dead_rows"]),
+        connections=row["connections"],
+        connections_max=row["connections_max"],
+    )
+
+
+def told(found: DatabaseHealth) -> DatabaseMeasured:
+    """Make what is told of a look."""
+    return DatabaseMeasured(
+        found.oldest_transaction_s,
+        found.notify_queue_ratio,
+        found.table_bytes,
+        found.index_bytes,
+        dict(found.dead_rows),
+        found.connections,
+        found.connections_max,
     )

@@ -90,8 +90,20 @@ async def _find(
     return await db.in_transaction(work, deadline_s=LIST_S_MAX, is_snapshot=True, tenant_id=caller.tenant_id)
 
 
-async def cancel_many(db: Database, caller: Caller, job_filter: JobFilter, *, limit: int, is_dry_run: bool, grace_s: float) -> int:
-    """Cancel those of the jobs a filter names that wait or run; answers how many were, or would be."""
+async def cancel_many(
+    db: Database,
+    caller: Caller,
+    job_filter: JobFilter,
+    *,
+    limit: int,
+    is_dry_run: bool,
+    grace_s: float,
+    ended: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Cancel those of the jobs a filter names that wait or run; answers how many were, or would be.
+
+    ended is told how many ended by it, after each commit.
+    """
     statuses = tuple(status for status in job_filter.statuses or Status if status in CANCELLABLE)
     if not statuses:
         return 0
@@ -102,12 +114,14 @@ async def cancel_many(db: Database, caller: Caller, job_filter: JobFilter, *, li
     cancelled = 0
     for chunk in _chunks(job_ids):
 
-        async def act(transaction: Transaction, chunk: list[UUID] = chunk) -> int:
-            count = await store.cancel_many(transaction, caller.tenant_id, chunk, grace_s=grace_s)
-            await _record(transaction, caller, Action.JOBS_CANCELLED, job_filter, count)
-            return count
+        async def act(transaction: Transaction, chunk: list[UUID] = chunk) -> tuple[int, int]:
+            jobs, at_once = await store.cancel_many(transaction, caller.tenant_id, chunk, grace_s=grace_s)
+            await _record(transaction, caller, Action.JOBS_CANCELLED, job_filter, jobs)
+            return jobs, at_once
 
-        cancelled += await db.in_transaction(act, deadline_s=BULK_S_MAX, tenant_id=caller.tenant_id)
+        jobs, at_once = await db.in_transaction(act, deadline_s=BULK_S_MAX, tenant_id=caller.tenant_id)
+        cancelled += jobs
+        ended(at_once)
     return cancelled
 
 

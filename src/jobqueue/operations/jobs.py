@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -79,10 +79,10 @@ async def events(db: Database, caller: Caller, job_id: UUID, *, seq_from: int = 
     return EventPage(found[:limit], found[limit].seq if len(found) > limit else None)
 
 
-async def cancel(db: Database, caller: Caller, job_id: UUID, *, grace_s: float) -> Status:
+async def cancel(db: Database, caller: Caller, job_id: UUID, *, grace_s: float, ended: Callable[[], None] | None = None) -> Status:
     """Cancel a job; answers cancelled, or leased or running when its holder has been asked.
 
-    Raises NotFound, WrongState when it has ended otherwise.
+    ended is called when this call ended it. Raises NotFound, WrongState when it has ended otherwise.
     """
 
     async def act(transaction: Transaction) -> Verdict:
@@ -96,6 +96,8 @@ async def cancel(db: Database, caller: Caller, job_id: UUID, *, grace_s: float) 
         raise NotFound("there is no such job")
     if verdict == "finished":
         raise WrongState(f"the job is {status} and cannot be cancelled", status=status)
+    if verdict == "cancelled" and ended is not None:
+        ended()
     return Status(status)
 
 

@@ -192,6 +192,8 @@ class Claimer:
             row[13],  # idempotency key
             row[14],  # correlation id
             row[15],  # traceparent
+            None,
+            row[20],  # waited
         )
 
 

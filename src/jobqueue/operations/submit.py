@@ -31,6 +31,7 @@ from jobqueue.operations.room import Room
 from jobqueue.store import jobs as store
 from jobqueue.store.failures import DataRefused, LockNotAvailable
 from jobqueue.store.pool import Database
+from jobqueue.telemetry.events import Event, SubmitsGathered
 
 __all__ = ["SubmitDefaults", "Submitter"]
 
@@ -64,8 +65,18 @@ class Submitter:
 
     name = "submitter"
 
-    def __init__(self, db: Database, names: NameBook, defaults: SubmitDefaults, *, clock: Clock, wake: Callable[[Lane], None]) -> None:
-        """wake is told the lane of every job stored that is due, after its commit."""
+    def __init__(
+        self,
+        db: Database,
+        names: NameBook,
+        defaults: SubmitDefaults,
+        *,
+        clock: Clock,
+        wake: Callable[[Lane], None],
+        tell: Callable[[Event], None] = lambda _: None,
+    ) -> None:
+        """wake is told the lane of every job stored that is due, after its commit; tell is Telemetry.emit."""
+        self._tell = tell
         self._db = db
         self._intake = Intake(db, names, defaults, wake=wake)
         self.inbox = Inbox(db, defaults, wake=wake)
@@ -181,10 +192,13 @@ class Submitter:
     ) -> Sequence[Submitted | IdempotencyKeyReused | DatabaseUnavailable]:
         """Store together; while a week is being dropped, wait for that: no key is to blame. Raises LockNotAvailable, DataRefused."""
         try:
-            return await self._intake.store_together(jobs, lock_timeout_ms=lock_timeout_ms, deadline_s=deadline_s)
+            stored = await self._intake.store_together(jobs, lock_timeout_ms=lock_timeout_ms, deadline_s=deadline_s)
         except LockNotAvailable:
             if not await store.is_locked(self._db):
                 raise
+        else:
+            self._tell(SubmitsGathered(len(jobs)))
+            return stored
         return await self._intake.store_together(jobs, lock_timeout_ms=TABLE_LOCK_TIMEOUT_MS, deadline_s=deadline_s)
 
     async def _store_alone(self, job: store.NewJob, *, lock_timeout_ms: int) -> Submitted | Exception:

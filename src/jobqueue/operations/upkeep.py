@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -30,9 +31,15 @@ async def promote(db: Database, *, limit: int = PROMOTED_MAX, now: datetime | No
     return await jobs.promote(db, limit=limit, now=now)
 
 
-async def expire(db: Database, *, limit: int = EXPIRED_MAX, now: datetime | None = None) -> int:
-    """End jobs that were not started in time; answers how many."""
-    return await jobs.expire(db, limit=limit, now=now)
+async def expire(
+    db: Database, *, limit: int = EXPIRED_MAX, now: datetime | None = None, told: Callable[[str, int], None] | None = None
+) -> int:
+    """End jobs that were not started in time; answers how many. told is given each tenant's share, after the commit."""
+    found = await jobs.expire(db, limit=limit, now=now)
+    if told is not None:
+        for tenant, count in found.items():
+            told(tenant, count)
+    return sum(found.values())
 
 
 async def clamp_leases(db: Database) -> int:

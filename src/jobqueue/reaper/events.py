@@ -11,10 +11,11 @@ from jobqueue.telemetry.events import Event
 
 @dataclass(frozen=True, slots=True)
 class LeaderElected:
-    """This process leads from now on."""
+    """This process leads from now on. role: what is led."""
 
     name: ClassVar[str] = "leader.elected"
     term: int
+    role: str = "reaper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class LeaderResigned:
 
     name: ClassVar[str] = "leader.resigned"
     term: int
+    role: str = "reaper"
 
 
 @dataclass(frozen=True, slots=True)

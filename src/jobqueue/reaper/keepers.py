@@ -6,14 +6,15 @@ from typing import Final
 
 from jobqueue.aio.clock import Clock
 from jobqueue.aio.periodic import OnFault, PeriodicService
-from jobqueue.operations import health, queues, upkeep, users, workers
+from jobqueue.domain.lifecycle import Status
+from jobqueue.operations import health, measures, queues, upkeep, users, workers
 from jobqueue.operations.database import Database
 from jobqueue.operations.inbox import RECEIVED_MAX, Inbox
 from jobqueue.operations.upkeep import EXPIRED_MAX, FOLDED_MAX, PROMOTED_MAX, WALK_START
 from jobqueue.operations.wakeups import Waker
 from jobqueue.reaper.events import AuditMonthDropped, Emit, JobsExpired, PartitionDropped
 from jobqueue.reaper.leader import Leader
-from jobqueue.telemetry.events import DatabaseMeasured
+from jobqueue.telemetry.events import JobsCompleted
 
 INBOX_S: Final = 0.1
 """A job is seen within 250 ms of its transaction's commit."""
@@ -23,6 +24,9 @@ KEYS_S: Final = 1.0
 FOLD_S: Final = 1.0
 SAMPLE_S: Final = 5.0
 HEALTH_S: Final = 15.0
+MEASURE_S: Final = 5.0
+MEASURE_SHARE: Final = 0.05
+"""Of its time at the most that the leader measures: where a look takes long, looks are rarer."""
 PARTITIONS_S: Final = 3600.0
 SWEEP_S: Final = 1.0
 WALK_S: Final = 3600.0
@@ -83,10 +87,13 @@ class Expirer(Keeper):
 
     async def keep(self) -> float | None:
         """Expire one batch."""
-        jobs = await upkeep.expire(self._db)
+        jobs = await upkeep.expire(self._db, told=self._tell)
         if jobs:
             self._emit(JobsExpired(jobs))
         return 0.0 if jobs >= EXPIRED_MAX else None
+
+    def _tell(self, tenant: str, jobs: int) -> None:
+        self._emit(JobsCompleted(tenant, Status.EXPIRED, jobs))
 
 
 class KeySweeper(Keeper):
@@ -124,6 +131,22 @@ class QueueSampler(Keeper):
         return None
 
 
+class Measurer(Keeper):
+    """Measures the whole queue, for the metrics: the one source of its gauges."""
+
+    def __init__(self, db: Database, leader: Leader, *, clock: Clock, on_fault: OnFault, emit: Emit) -> None:
+        super().__init__(db, leader, name="measurer", interval_s=MEASURE_S, clock=clock, on_fault=on_fault)
+        self._emit = emit
+
+    async def keep(self) -> float | None:
+        """Look once."""
+        begun_s = self._clock.monotonic()
+        found = await measures.read(self._db)
+        for event in found.told():
+            self._emit(event)
+        return max(self.interval_s, (self._clock.monotonic() - begun_s) / MEASURE_SHARE)
+
+
 class HealthKeeper(Keeper):
     """Looks how the database is, for the metrics."""
 
@@ -134,11 +157,7 @@ class HealthKeeper(Keeper):
     async def keep(self) -> float | None:
         """Look once."""
         found = await health.read(self._db)
-        self._emit(
-            DatabaseMeasured(
-                found.oldest_transaction_s, found.notify_queue_ratio, found.table_bytes, found.index_bytes, dict(found.dead_rows)
-            )
-        )
+        self._emit(health.told(found))
         return None
 
 

@@ -57,9 +57,9 @@ class Leader(PeriodicService):
             self._term = term
             self._until = asked_at + TERM_S - MARGIN_S
         if term is not None and term != before:
-            self._emit(LeaderElected(term))
+            self._emit(LeaderElected(term, self._role))
         elif term is None and before is not None:
-            self._emit(LeaderResigned(before))
+            self._emit(LeaderResigned(before, self._role))
         return None
 
     async def run(self) -> None:
@@ -71,4 +71,4 @@ class Leader(PeriodicService):
                 self._term = None
                 with contextlib.suppress(JobQueueError):
                     await upkeep.resign(self._db, role=self._role, holder=self._holder, term=term)
-                self._emit(LeaderResigned(term))
+                self._emit(LeaderResigned(term, self._role))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from jobqueue.aio.clock import Clock
 from jobqueue.aio.periodic import OnFault
@@ -24,6 +23,7 @@ from jobqueue.reaper.keepers import (
     IdempotencySweeper,
     InboxReceiver,
     KeySweeper,
+    Measurer,
     PartitionKeeper,
     Promoter,
     QueueSampler,
@@ -49,11 +49,11 @@ class WebhookTerms:
 
 def build_services(
     db: Database,
-    direct_db: Database,
     terms: LeaseTerms,
     defaults: SubmitDefaults,
     *,
-    holder: UUID,
+    leader: Leader,
+    webhook_leader: Leader,
     retention_s: float,
     webhooks: WebhookTerms | None,
     audit_retention_s: float,
@@ -61,13 +61,11 @@ def build_services(
     on_fault: OnFault,
     emit: Emit,
 ) -> list[Service]:
-    """Make the reaper's services. direct_db bypasses a pooler, for leadership; holder is random, new at each process start.
+    """Make the reaper's services. All but the recoverer and the inbox receiver rest while leader, which is one of them, does not lead.
 
     webhooks None: they are left to other reapers, for want of the key that opens their secrets.
     """
     waker = Waker(db, clock=clock)
-    leader = Leader(direct_db, holder=holder, clock=clock, on_fault=on_fault, emit=emit)
-    webhook_leader = Leader(direct_db, holder=holder, clock=clock, on_fault=on_fault, emit=emit, role=WEBHOOKS)
     return [
         waker,
         leader,
@@ -78,6 +76,7 @@ def build_services(
         KeySweeper(db, leader, clock=clock, on_fault=on_fault),
         TallyFolder(db, leader, clock=clock, on_fault=on_fault),
         QueueSampler(db, leader, clock=clock, on_fault=on_fault),
+        Measurer(db, leader, clock=clock, on_fault=on_fault, emit=emit),
         HealthKeeper(db, leader, clock=clock, on_fault=on_fault, emit=emit),
         PartitionKeeper(db, leader, kept_s=retention_s, clock=clock, on_fault=on_fault, emit=emit),
         AuditKeeper(db, leader, kept_s=audit_retention_s, clock=clock, on_fault=on_fault, emit=emit),

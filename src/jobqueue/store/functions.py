@@ -30,6 +30,7 @@ FUNCTIONS: Final = (
     "set_queue_v1",
     "read_jobs_v1",
     "oldest_ready_v1",
+    "oldest_due_v1",
     "draw_rate_v1",
     "raise_wall_v1",
     "lost_v1",

@@ -210,9 +210,11 @@ async def force_success(
     return row["verdict"], row["status"]
 
 
-async def cancel_many(db: Database | Transaction, tenant_id: int, job_ids: Sequence[UUID], *, grace_s: float) -> int:
-    """Cancel jobs; answers how many were cancelled or asked to."""
-    return int(await db.fetch_value(statement("jobs/cancel_many"), tenant_id=tenant_id, job_ids=job_ids, grace_s=grace_s))
+async def cancel_many(db: Database | Transaction, tenant_id: int, job_ids: Sequence[UUID], *, grace_s: float) -> tuple[int, int]:
+    """Cancel jobs; answers how many were cancelled or asked to, and how many of them ended by it."""
+    row = await db.fetch_row(statement("jobs/cancel_many"), tenant_id=tenant_id, job_ids=job_ids, grace_s=grace_s)
+    assert row is not None
+    return row["jobs"], row["ended"]
 
 
 async def retry_many(db: Database | Transaction, tenant_id: int, job_ids: Sequence[UUID]) -> dict[Lane, int]:
@@ -239,9 +241,9 @@ async def promote(db: Database, *, limit: int, now: Any = None) -> dict[Lane, in
     return {(row["tenant_id"], row["queue_id"], row["type_id"], row["band"]): row["jobs"] for row in rows}
 
 
-async def expire(db: Database, *, limit: int, now: Any = None) -> int:
-    """End jobs that were not started in time; answers how many."""
-    return int(await db.fetch_value(EXPIRE, limit=limit, now=now))
+async def expire(db: Database, *, limit: int, now: Any = None) -> dict[str, int]:
+    """End jobs that were not started in time; answers how many of each tenant."""
+    return {row["tenant"]: row["jobs"] for row in await db.fetch(EXPIRE, limit=limit, now=now)}
 
 
 async def count_by_status(db: Database, tenant_id: int) -> list[Record]:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar, cast
@@ -144,6 +145,8 @@ class Database:
         self._pool = pool
         self.size = size
         self.is_pooled = is_pooled
+        self.on_wait: Callable[[float], None] | None = None
+        """Is told how long somebody waited for a connection, s, when none was free; must not raise."""
 
     @classmethod
     async def open(cls, dsn: str, *, size: int, application_name: str, size_min: int = 1) -> Self:
@@ -170,6 +173,11 @@ class Database:
     def idle(self) -> int:
         """Connections nobody uses now."""
         return int(self._pool.get_idle_size())
+
+    def connections(self) -> tuple[int, int]:
+        """Count the pool's connections that somebody uses now, and those that nobody does."""
+        idle = self.idle
+        return int(self._pool.get_size()) - idle, idle
 
     async def fetch(self, statement: Statement, /, *, deadline_s: float = DEADLINE_S, **values: Any) -> list[Record]:
         """Run one statement in a transaction of its own and return its rows; committed when this returns."""
@@ -231,12 +239,16 @@ class Database:
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
         wait_s = POOL_WAIT_S_MAX if self._pool.get_size() >= self.size else CONNECT_S_MAX
+        asked_at = None if self.on_wait is None or self._pool.get_idle_size() else time.monotonic()
         try:
             connection = await self._pool.acquire(timeout=wait_s)
         except TimeoutError as error:
             raise DatabaseUnavailable(f"no connection was free or could be made within {wait_s:g} s") from error
         except Exception as error:
             raise (translate(error) or error) from error
+        finally:
+            if asked_at is not None and self.on_wait is not None:
+                self.on_wait(time.monotonic() - asked_at)
         try:
             yield connection
         finally:

@@ -6,7 +6,7 @@ or tokens. Events stand for batches, so the hot path emits one for many jobs.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import structlog
@@ -130,7 +130,7 @@ class RequestServed:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseMeasured:
-    """The database was looked at."""
+    """The database was looked at. connections: of all its clients together, of connections_max that the server takes."""
 
     name: ClassVar[str] = "database.measured"
     oldest_transaction_s: float
@@ -138,15 +138,21 @@ class DatabaseMeasured:
     table_bytes: int
     index_bytes: int
     dead_rows_by_table: Mapping[str, int]
+    connections: int = 0
+    connections_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class QueuesMeasured:
-    """The waiting jobs were counted: per tenant how many, per queue how long its oldest one has been ready."""
+    """The jobs were counted: per tenant how many are due, per queue how long its oldest due one has been, per status how many are kept.
+
+    A tenant that shares OTHER in the counting is counted under that name.
+    """
 
     name: ClassVar[str] = "queue.measured"
     depth_by_tenant: Mapping[str, int]
     oldest_ready_age_s_by_queue: Mapping[str, float]
+    count_by_status: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +199,30 @@ class WorkersMeasured:
 
     name: ClassVar[str] = "worker.measured"
     count_by_state: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopMeasured:
+    """A timer of this process's event loop fired that much later than asked."""
+
+    name: ClassVar[str] = "loop.measured"
+    lag_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionWaited:
+    """Somebody had to wait for a connection of this process's pool, whether one came or not."""
+
+    name: ClassVar[str] = "connection.waited"
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitsGathered:
+    """Submits of this process were stored by one statement."""
+
+    name: ClassVar[str] = "submit.gathered"
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from typing import Any, Final, Literal, TextIO
 
@@ -17,6 +18,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from jobqueue.domain.lease import Lease
 from jobqueue.telemetry.events import Event
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -36,6 +38,9 @@ SECRETS: Final = (
     (re.compile(r"(://[^:/@\s]*:)[^@\s]+@"), r"\1***@"),
     (re.compile(r"(?i)(bearer )[^\s\"']+"), r"\1***"),
 )
+PROCESS_IDS: Final[dict[str, str]] = {}
+HANDLED: Final[ContextVar[Lease | None]] = ContextVar("handled", default=None)
+SPAN: Final[ContextVar[tuple[str, str] | None]] = ContextVar("span", default=None)
 QUIET: Final = ("uvicorn.access", "httpx2", "httpcore2")  # one line per request is the metrics' business
 LIBRARY_LEVEL: Final = logging.WARNING  # other packages' info is for their authors
 
@@ -54,6 +59,7 @@ def configure_logs(level: Level = "info", form: Format | None = None, stream: Te
     )
     prepare: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_ids,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
         *([structlog.processors.format_exc_info] if chosen == "json" else []),
@@ -66,6 +72,40 @@ def configure_logs(level: Level = "info", form: Format | None = None, stream: Te
         cache_logger_on_first_use=False,  # else loggers of modules keep a former stream
     )
     _route_standard_library(out, LEVELS[level], prepare, render)
+
+
+def name_process(**ids: str) -> None:
+    """Put ids on every line of this process from now on, whichever thread or task writes it."""
+    PROCESS_IDS.update(ids)
+
+
+def handle(lease: Lease) -> None:
+    """Say that what runs in this context is that job's handler: its lines carry the job's ids."""
+    HANDLED.set(lease)
+
+
+def mark_span(trace_id: str, span_id: str) -> None:
+    """Put these on every line logged in this context."""
+    SPAN.set((trace_id, span_id))
+
+
+def add_ids(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Add the process's ids, those of the job being handled and those of the present span, where the line has none of its own."""
+    lease = HANDLED.get()
+    if lease is not None:
+        line.setdefault("job_id", str(lease.job_id))
+        line.setdefault("tenant_id", lease.tenant)
+        line.setdefault("attempt", lease.standing.attempt)
+        if lease.correlation_id is not None:
+            line.setdefault("correlation_id", lease.correlation_id)
+        if lease.trace_id is not None:
+            line.setdefault("trace_id", lease.trace_id)
+    if (span := SPAN.get()) is not None:
+        line.setdefault("trace_id", span[0])
+        line.setdefault("span_id", span[1])
+    for name, value in PROCESS_IDS.items():
+        line.setdefault(name, value)
+    return line
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
@@ -89,7 +129,9 @@ def log_event(event: Event) -> None:
     if not logger.is_enabled_for(level):  # most events are debug ones on the hot path
         return
     fact: Any = event
-    values: dict[str, Any] = {field.name: getattr(event, field.name) for field in fields(fact)} if is_dataclass(fact) else {}
+    values: dict[str, Any] = {}
+    if is_dataclass(fact):
+        values = {field.name: value for field in fields(fact) if (value := getattr(event, field.name)) is not None}
     fault = values.get("error")
     if isinstance(fault, BaseException):
         values["error"] = f"{type(fault).__name__}: {fault}"

@@ -4,46 +4,25 @@ Counts are added per batch, not per job. At most LABEL_VALUES_MAX distinct tenan
 first ones seen; all others share the value `other`.
 """
 
-import threading
 from bisect import bisect_left
-from collections import Counter as Tally
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest
 from prometheus_client.metrics_core import Metric
 
+from jobqueue.domain.lifecycle import FINAL
 from jobqueue.telemetry import events
 from jobqueue.telemetry.events import Telemetry
+from jobqueue.telemetry.labels import LABEL_VALUES_MAX, LabelGuard
+from jobqueue.telemetry.whole import WholeQueue
 
-LABEL_VALUES_MAX: Final = 200
-OTHER: Final = "other"
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 REQUEST_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 WAIT_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300, 1800, 3600)
 RUN_BUCKETS_S: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600)
-
-
-class LabelGuard:
-    """Bound the distinct values of one label."""
-
-    def __init__(self, values_max: int = LABEL_VALUES_MAX) -> None:
-        self._values_max = values_max
-        self._known: set[str] = set()
-        self._change = threading.Lock()
-
-    def __call__(self, value: str) -> str:
-        """Give the value itself if it has or can have a series, else OTHER."""
-        if value in self._known:
-            return value
-        with self._change:
-            if value == OTHER or len(self._known) >= self._values_max:
-                return OTHER
-            self._known.add(value)
-            return value
-
-    def __contains__(self, value: str) -> bool:
-        return value in self._known
+LAG_BUCKETS_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 class Metrics:
@@ -56,8 +35,12 @@ class Metrics:
         self._tenant = LabelGuard(values_max)
         self._worker = LabelGuard(values_max)
         self._queue = LabelGuard(values_max)  # tenants choose the names of queues
+        self._at_scrape: list[Callable[[], None]] = []
+        self.whole = WholeQueue(self._tenant, self._queue)
+        self.leads_webhooks: Callable[[], bool] = lambda: False
         self._define_jobs()
-        self._define_requests_and_gauges()
+        self._define_requests()
+        self._define_process()
 
     def _define_jobs(self) -> None:
         registry = self.registry
@@ -74,16 +57,17 @@ class Metrics:
         self._acquired = Counter("lease_acquired_total", "Jobs given to workers.", ["worker_id"], registry=registry)
         self._stale = Counter("stale_writes_refused_total", "Writes refused because the lease was lost.", registry=registry)
 
-    def _define_requests_and_gauges(self) -> None:
+    def _define_requests(self) -> None:
         registry = self.registry
         self._requests = Counter("api_requests_total", "Requests answered.", ["method", "endpoint", "status"], registry=registry)
         self._latency = Histogram(
-            "api_request_latency_seconds", "Time to answer.", ["method", "endpoint"], buckets=REQUEST_BUCKETS_S, registry=registry
+            "api_request_latency_seconds",
+            "Time to answer, without what a caller asked to wait for.",
+            ["method", "endpoint"],
+            buckets=REQUEST_BUCKETS_S,
+            registry=registry,
         )
-        self._depth = Gauge("job_queue_depth", "Jobs that wait.", ["tenant_id"], registry=registry)
-        self._age = Gauge("queue_oldest_ready_age_seconds", "Age of the oldest ready job.", ["queue"], registry=registry)
-        self._workers = Gauge("workers", "Live workers.", ["state"], registry=registry)
-        self._define_database()
+        self._batch = Histogram("submit_batch_jobs", "Jobs stored by one statement.", buckets=BATCH_BUCKETS, registry=registry)
         self._feed_lag = Gauge("feed_lag_seconds", "How long the live feed's oldest untold event has been known.", registry=registry)
         self._streams = Gauge("live_streams", "Live streams open in this process.", registry=registry)
         self._define_webhooks()
@@ -97,21 +81,22 @@ class Metrics:
             buckets=WAIT_BUCKETS_S,
             registry=registry,
         )
-        self._webhook_lag = Gauge(
-            "webhook_lag_seconds",
-            "How long the oldest due delivery has been, of endpoints that take what they are sent.",
+        self._webhooks = CollectorRegistry()  # shown by the one that leads them
+        said = "How long the oldest due delivery has been, of endpoints that take what they are sent."
+        self._webhook_lag = Gauge("webhook_lag_seconds", said, registry=self._webhooks)
+
+    def _define_process(self) -> None:
+        registry = self.registry
+        self._lag = Histogram("event_loop_lag_seconds", "How late timers of the event loop are.", buckets=LAG_BUCKETS_S, registry=registry)
+        self._faults = Counter("service_faults_total", "Failed ticks of periodic services.", ["service"], registry=registry)
+        self._pool_wait = Histogram(
+            "database_pool_wait_seconds",
+            "Waits for a connection of the pool while none was free.",
+            buckets=REQUEST_BUCKETS_S,
             registry=registry,
         )
-
-    def _define_database(self) -> None:
-        registry = self.registry
-        self._oldest_transaction = Gauge(
-            "database_oldest_transaction_seconds", "Age of the oldest open transaction, for which vacuum waits.", registry=registry
-        )
-        self._notify_queue = Gauge("database_notify_queue_ratio", "How full NOTIFY's queue is; 1 fails commits.", registry=registry)
-        self._table_bytes = Gauge("database_table_bytes", "Size of our tables.", registry=registry)
-        self._index_bytes = Gauge("database_index_bytes", "Size of their indexes.", registry=registry)
-        self._dead_rows = Gauge("database_dead_rows", "Rows vacuum has not cleaned up.", ["table"], registry=registry)
+        self._pool = Gauge("database_pool_connections", "Connections of this process's pool.", ["state"], registry=registry)
+        self._slots = Gauge("worker_slots", "Jobs this worker runs, and could run beside them.", ["state"], registry=registry)
 
     def subscribe_to(self, telemetry: Telemetry) -> None:
         """Count what the telemetry tells."""
@@ -122,13 +107,43 @@ class Metrics:
         telemetry.subscribe(events.LeaseExpired, self.count_expired)
         telemetry.subscribe(events.StaleWritesRefused, self.count_stale)
         telemetry.subscribe(events.RequestServed, self.count_request)
-        telemetry.subscribe(events.QueuesMeasured, self.set_queues)
-        telemetry.subscribe(events.DatabaseMeasured, self.set_database)
-        telemetry.subscribe(events.WorkersMeasured, self.set_workers)
+        telemetry.subscribe(events.QueuesMeasured, lambda event: self.whole.set_queues(event))
+        telemetry.subscribe(events.DatabaseMeasured, lambda event: self.whole.set_database(event))
+        telemetry.subscribe(events.WorkersMeasured, lambda event: self.whole.set_workers(event))
         telemetry.subscribe(events.FeedMeasured, self.set_feed)
         telemetry.subscribe(events.StreamsMeasured, self.set_streams)
         telemetry.subscribe(events.WebhooksTried, self.count_webhooks)
-        telemetry.subscribe(events.WebhooksMeasured, self.set_webhooks)
+        telemetry.subscribe(events.WebhooksMeasured, lambda event: self._webhook_lag.set(event.lag_s))
+        telemetry.subscribe(events.LoopMeasured, lambda event: self._lag.observe(event.lag_s))
+        telemetry.subscribe(events.ConnectionWaited, lambda event: self._pool_wait.observe(event.wait_s))
+        telemetry.subscribe(events.SubmitsGathered, lambda event: self._batch.observe(event.jobs))
+        telemetry.subscribe(events.ServiceFaulted, lambda event: self._faults.labels(event.service).inc())
+
+    def watch_pool(self, connections: Callable[[], tuple[int, int]]) -> None:
+        """Show a pool's connections, in use and idle, as they are when somebody looks."""
+
+        def look() -> None:
+            used, idle = connections()
+            self._pool.labels("used").set(used)
+            self._pool.labels("idle").set(idle)
+
+        self._at_scrape.append(look)
+
+    def watch_slots(self, slots: Callable[[], tuple[int, int]]) -> None:
+        """Show a worker's slots, busy and free, as they are when somebody looks."""
+
+        def look() -> None:
+            busy, free = slots()
+            self._slots.labels("busy").set(busy)
+            self._slots.labels("free").set(free)
+
+        self._at_scrape.append(look)
+
+    def watch_leader(self, is_leader: Callable[[], bool]) -> None:
+        """Show whether this process leads, and the whole queue while it does."""
+        self.whole.is_shown = is_leader
+        leading = Gauge("reaper_is_leader", "1 while this reaper leads.", registry=self.registry)
+        leading.set_function(lambda: float(is_leader()))
 
     def count_submitted(self, event: events.JobsSubmitted) -> None:
         """Add to jobs_submitted_total."""
@@ -151,8 +166,11 @@ class Metrics:
             observe_all(self._wait.labels(self._queue(queue)), waits_s)
 
     def count_expired(self, event: events.LeaseExpired) -> None:
-        """Add to lease_expired_total."""
-        self._expired.labels(self._tenant(event.tenant_id)).inc()
+        """Add to lease_expired_total, and to jobs_completed_total when that was the job's end."""
+        tenant = self._tenant(event.tenant_id)
+        self._expired.labels(tenant).inc()
+        if event.status in FINAL:
+            self._completed.labels(tenant, event.status).inc()
 
     def count_stale(self, event: events.StaleWritesRefused) -> None:
         """Add to stale_writes_refused_total."""
@@ -162,31 +180,6 @@ class Metrics:
         """Add to api_requests_total and api_request_latency_seconds."""
         self._requests.labels(event.method, event.endpoint, str(event.status)).inc()
         self._latency.labels(event.method, event.endpoint).observe(event.duration_s)
-
-    def set_database(self, event: events.DatabaseMeasured) -> None:
-        """Set the database's gauges."""
-        self._oldest_transaction.set(event.oldest_transaction_s)
-        self._notify_queue.set(event.notify_queue_ratio)
-        self._table_bytes.set(event.table_bytes)
-        self._index_bytes.set(event.index_bytes)
-        for table, rows in event.dead_rows_by_table.items():
-            self._dead_rows.labels(table).set(rows)
-
-    def set_queues(self, event: events.QueuesMeasured) -> None:
-        """Set job_queue_depth and queue_oldest_ready_age_seconds; what is not named any more is 0."""
-        depths: Tally[str] = Tally()
-        for tenant_id, depth in event.depth_by_tenant.items():
-            depths[self._tenant(tenant_id)] += depth
-        ages_s: dict[str, float] = {}
-        for queue, age_s in event.oldest_ready_age_s_by_queue.items():
-            label = self._queue(queue)
-            ages_s[label] = max(age_s, ages_s.get(label, 0.0))
-        _set_all(self._depth, depths)
-        _set_all(self._age, ages_s)
-
-    def set_workers(self, event: events.WorkersMeasured) -> None:
-        """Set workers; a state not named any more is 0."""
-        _set_all(self._workers, event.count_by_state)
 
     def set_feed(self, event: events.FeedMeasured) -> None:
         """Set feed_lag_seconds."""
@@ -201,15 +194,22 @@ class Metrics:
         self._tried.labels(self._tenant(event.tenant_id), event.outcome).inc(event.count)
         observe_all(self._told, event.delays_s)
 
-    def set_webhooks(self, event: events.WebhooksMeasured) -> None:
-        """Set webhook_lag_seconds."""
-        self._webhook_lag.set(event.lag_s)
+    def render(self, tenant_id: str | None = None, *, is_whole: bool | None = None) -> bytes:
+        """Write all series as text (CONTENT_TYPE); with a tenant, only its own. A tenant that shares `other` has none.
 
-    def render(self, tenant_id: str | None = None) -> bytes:
-        """Write all series as text (CONTENT_TYPE); with a tenant, only its own. A tenant that shares `other` has none."""
-        if tenant_id is None:
-            return generate_latest(self.registry)
-        return generate_latest(_OfTenant(self.registry, tenant_id if tenant_id in self._tenant else None))
+        is_whole: with the gauges of the whole queue; None: where this process is their source.
+        """
+        for look in self._at_scrape:
+            look()
+        registries = [self.registry]
+        if self.whole.is_shown() if is_whole is None else is_whole:
+            registries.append(self.whole.registry)
+        if self.leads_webhooks():
+            registries.append(self._webhooks)
+        if tenant_id is not None:
+            known = tenant_id if tenant_id in self._tenant else None
+            registries = [_OfTenant(registry, known) for registry in registries]
+        return b"".join(map(generate_latest, registries))
 
 
 class _OfTenant(CollectorRegistry):
@@ -229,17 +229,6 @@ class _OfTenant(CollectorRegistry):
                 own = Metric(metric.name, metric.documentation, metric.type, metric.unit)
                 own.samples = samples
                 yield own
-
-
-def _set_all(gauge: Gauge, values: Mapping[str, float]) -> None:
-    """Set a gauge of one label to exactly these values."""
-    for metric in gauge.collect():
-        for sample in metric.samples:
-            value = next(iter(sample.labels.values()))
-            if value not in values:
-                gauge.labels(value).set(0)
-    for value, number in values.items():
-        gauge.labels(value).set(number)
 
 
 def observe_all(histogram: Histogram, values: Sequence[float]) -> None:

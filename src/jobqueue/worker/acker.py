@@ -124,7 +124,7 @@ class Acker:
         """Settle one batch, however long it takes; the rows that cannot be stored fail alone."""
         settlements = [_settlement(run) for run in batch]
         failures = 0
-        sent_at = self._clock.monotonic()
+        begun_at = sent_at = self._clock.monotonic()
         while True:
             try:
                 answers = await self._backend.settle(settlements)
@@ -141,6 +141,7 @@ class Acker:
                 sent_at = self._age(settlements, sent_at)
             else:
                 self._settled(batch, answers)
+                trace_settled(batch, answers, took_s=self._clock.monotonic() - begun_at)
                 return
 
     def _age(self, settlements: list[Settlement], sent_at: float) -> float:
@@ -208,3 +209,10 @@ def _settlement(run: Run) -> Settlement:
     lease = run.lease
     assert run.outcome is not None
     return Settlement(lease.job_id, lease.token, lease.standing, run.outcome, lease.key_id, lease.tenant)
+
+
+def trace_settled(batch: list[Run], answers: list[Settled], *, took_s: float) -> None:
+    """Tell, of the sampled ones, how their report was answered."""
+    for run, answer in zip(batch, answers, strict=True):
+        if run.trace is not None:
+            run.trace.settled(answer.status.value, answer.next_status, took_s=took_s)

@@ -22,6 +22,8 @@ class LeaseLost:
     job_id: UUID
     tenant_id: str
     attempt: int
+    correlation_id: str | None
+    trace_id: str | None
     was_started: bool
 
 
@@ -34,6 +36,8 @@ class HandlerLeft:
     job_id: UUID
     tenant_id: str
     attempt: int
+    correlation_id: str | None
+    trace_id: str | None
     is_thread: bool
 
 
@@ -46,6 +50,8 @@ class ThreadTimedOut:
     job_id: UUID
     tenant_id: str
     attempt: int
+    correlation_id: str | None
+    trace_id: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,11 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Final, Protocol
+from uuid import UUID
 
 from jobqueue.aio.clock import Clock
 from jobqueue.domain.outcome import Outcome
+from jobqueue.telemetry.logs import handle
 from jobqueue.worker import outcomes, verdict
 from jobqueue.worker.events import HandlerLeft, LeaseLost, Tell, ThreadTimedOut
 from jobqueue.worker.handler import Context
@@ -145,8 +147,7 @@ class Executor:
         if run.outcome is not None or run.stop_reason is StopReason.LOST or run not in self._book:
             return
         self._book.drop(run)
-        lease = run.lease
-        self._tell(LeaseLost(lease.job_id, lease.tenant, lease.standing.attempt, run.started_at is not None))
+        self._tell(LeaseLost(*_ids(run), run.started_at is not None))
         self._stop(run, StopReason.LOST)
 
     def abort(self) -> None:
@@ -231,12 +232,15 @@ class Executor:
     def _mark_started(self, run: Run, spec: HandlerSpec) -> None:
         started_at = run.started_at = self._monotonic()
         run.deadline_at = started_at + verdict.timeout_s(run, spec)
+        if run.trace is not None:
+            run.trace.start()
 
     async def _run_async(self, run: Run, spec: HandlerSpec) -> None:
         if run.stop_reason is not None:  # between the making of its task and its first step
             self._end(run, verdict.judge(run, asyncio.CancelledError()))
             return
         self._mark_started(run, spec)
+        enter(run)
         try:
             value = await spec.function(Context(run.lease, run, self._surroundings), **spec.parse(run.lease.data_json))
         except GeneratorExit:  # the loop is gone
@@ -269,6 +273,7 @@ class Executor:
 
     def _call(self, run: Run, spec: HandlerSpec, loop: asyncio.AbstractEventLoop) -> None:
         """Run a plain handler; in its thread."""
+        enter(run)
         outcome = verdict.call_plain(run, spec, Context(run.lease, run, self._surroundings))
         with suppress(RuntimeError):  # the loop is closed: the run was left long ago
             loop.call_soon_threadsafe(self._end, run, outcome)
@@ -290,10 +295,14 @@ class Executor:
 
     def _report(self, run: Run, outcome: Outcome) -> None:
         if run.stop_reason is StopReason.LOST:
+            if run.trace is not None and run.started_at is not None:
+                run.trace.lost()
             return
         if run.started_at is not None:
             outcome.ran_s = self._monotonic() - run.started_at
         run.outcome = outcome
+        if run.trace is not None and run.started_at is not None:
+            run.trace.end(outcome)
         self._settle(run)
 
     def _stop(self, run: Run, reason: StopReason) -> None:
@@ -306,8 +315,7 @@ class Executor:
             run.stopped_at = self._monotonic()
         if run.is_thread:
             if reason is StopReason.TIMEOUT:  # a thread cannot be stopped, but its job need not wait for it
-                lease = run.lease
-                self._tell(ThreadTimedOut(lease.job_id, lease.tenant, lease.standing.attempt))
+                self._tell(ThreadTimedOut(*_ids(run)))
                 self._report(run, verdict.timed_out(run))
         elif run.task is not None and (run.started_at is not None):
             run.task.cancel()
@@ -319,8 +327,7 @@ class Executor:
         """Stop waiting for a handler that does not stop: its lease is renewed no more. A thread keeps its slot."""
         run.is_left = True
         self._book.drop(run)
-        lease = run.lease
-        self._tell(HandlerLeft(lease.job_id, lease.tenant, lease.standing.attempt, run.is_thread))
+        self._tell(HandlerLeft(*_ids(run), run.is_thread))
         if run.is_thread:
             return
         self._running.discard(run)
@@ -350,3 +357,16 @@ class Executor:
                     await self._changed.wait()
         except TimeoutError:
             pass
+
+
+def enter(run: Run) -> None:
+    """Be in a run's handler: what is logged and traced in this context from now on is of its job."""
+    handle(run.lease)
+    if run.trace is not None:
+        run.trace.enter()
+
+
+def _ids(run: Run) -> tuple[UUID, str, int, str | None, str | None]:
+    """What every event of one job says of it."""
+    lease = run.lease
+    return lease.job_id, lease.tenant, lease.standing.attempt, lease.correlation_id, lease.trace_id

@@ -11,16 +11,21 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.aio.clock import Clock
 from jobqueue.aio.supervise import spawn
+from jobqueue.domain.lease import waits_by_queue
 from jobqueue.telemetry.events import LeasesAcquired
+from jobqueue.telemetry.sampled import is_sampled
 from jobqueue.worker.backend import Backend
 from jobqueue.worker.events import BackendFailed, Tell
 from jobqueue.worker.executor import Executor
 from jobqueue.worker.options import CLAIM_JOBS_MAX, UNSETTLED_JOBS_MAX, WorkerOptions, backoff_s
 from jobqueue.worker.run import Book, Run
+
+if TYPE_CHECKING:
+    from jobqueue.telemetry.traces import Traces
 
 AHEAD_S: Final = 0.040
 """Leased-ahead jobs are what will be consumed in this time: about four round trips of a claim. Half of it measured 7 % slower."""
@@ -80,9 +85,11 @@ class Fetcher:
         options: WorkerOptions,
         clock: Clock,
         tell: Tell,
+        traces: Traces | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """draw returns numbers in [0, 1)."""
+        """traces None: this process has none. draw returns numbers in [0, 1)."""
+        self._traces = traces
         self._backend = backend
         self._executor = executor
         self._book = book
@@ -176,9 +183,19 @@ class Fetcher:
         if leases:
             self._empties = 0
             self._claim_s += SMOOTHING * (self._clock.monotonic() - asked_at - self._claim_s)
-            self._tell(LeasesAcquired(self._options.worker_id, len(leases), {}))
-            self._executor.accept([Run(lease, sent_at=lease.granted_at or sent_at) for lease in leases])
+            self._tell(LeasesAcquired(self._options.worker_id, len(leases), waits_by_queue(leases)))
+            runs = [Run(lease, sent_at=lease.granted_at or sent_at) for lease in leases]
+            if self._traces is not None:
+                self._trace(self._traces, runs, sent_at)
+            self._executor.accept(runs)
         return len(leases)
+
+    def _trace(self, traces: Traces, runs: list[Run], sent_at: float) -> None:
+        now = self._clock.boottime()
+        for run in runs:
+            lease = run.lease
+            if is_sampled(lease.traceparent):
+                run.trace = traces.acquired(lease, self._options.worker_id, took_s=now - (lease.granted_at or sent_at))
 
     def _failed(self, call: str, error: Exception) -> None:
         self._failures += 1

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from jobqueue.domain.lease import Lease
     from jobqueue.domain.outcome import Outcome
+    from jobqueue.telemetry.traces import RunTrace
     from jobqueue.worker.board import Board
 
 
@@ -61,6 +62,7 @@ class Run:
         "stop_reason",
         "stopped_at",
         "task",
+        "trace",
     )
 
     def __init__(self, lease: Lease, *, sent_at: float) -> None:
@@ -73,6 +75,7 @@ class Run:
         self.stopped_at = math.inf  # monotonic: when it was told to stop
         self.outcome: Outcome | None = None
         self.task: asyncio.Task[None] | None = None
+        self.trace: RunTrace | None = None  # of a sampled job, where this process has traces
         self.is_thread = False
         self.is_isolated = False
         self.is_left = False  # did not end within the grace; nothing of it counts any more

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.aio.clock import Clock, SystemClock
 from jobqueue.aio.supervise import spawn
@@ -28,6 +28,9 @@ from jobqueue.worker.options import WorkerOptions
 from jobqueue.worker.registry import Registry
 from jobqueue.worker.run import Book, Run
 from jobqueue.worker.understudy import Understudy
+
+if TYPE_CHECKING:
+    from jobqueue.telemetry.traces import Traces
 
 SETTLE_STOP_S_MAX: Final = 5.0
 """How long a stop waits for the last settles; jobs whose outcome is not stored by then run again."""
@@ -48,11 +51,12 @@ class Worker:
         understudy: bytes | None = None,
         clock: Clock | None = None,
         tell: Tell = silent,
+        traces: Traces | None = None,
     ) -> None:
         """open_backend makes what claims and settles, open_beating what only beats, in a thread of its own; None: the first does for both.
 
         understudy: what a process needs to renew leases while this interpreter is held (apps/understudy.py writes it); None: there is none.
-        tell is given every event, also from the heartbeater's thread: Telemetry.emit is made for it.
+        tell is given every event, also from the heartbeater's thread: Telemetry.emit is made for it. traces None: nobody keeps any.
         """
         self._registry = registry
         self._open_backend = open_backend
@@ -61,12 +65,18 @@ class Worker:
         self._understudy = understudy
         self._clock = SystemClock() if clock is None else clock
         self._tell = tell
+        self._traces = traces
         self._executor: Executor | None = None
 
     @property
     def left_total(self) -> int:
         """Handlers that could not be stopped and are still there. Above 0 after run(), only the end of the process ends them."""
         return 0 if self._executor is None else self._executor.left_total
+
+    def slots(self) -> tuple[int, int]:
+        """Count the slots that jobs run in, and those that are free."""
+        free = 0 if self._executor is None else self._executor.slots_free
+        return (0 if self._executor is None else self._options.concurrency - free), free
 
     async def run(self, stop: asyncio.Event, abort: asyncio.Event) -> None:
         """Work until stop is set, then drain; abort, set then or before, gives everything back at once.
@@ -145,7 +155,7 @@ class Worker:
         executor = Executor(
             registry=self._registry, options=options, clock=clock, book=book, isolated=isolated, settle=acker.add, tell=tell, ring=ring
         )
-        fetcher = Fetcher(backend=backend, executor=executor, book=book, options=options, clock=clock, tell=tell)
+        fetcher = Fetcher(backend=backend, executor=executor, book=book, options=options, clock=clock, tell=tell, traces=self._traces)
         self._executor = executor
         return fetcher, executor, heartbeater, acker
 

@@ -18,6 +18,8 @@ from jobqueue.api.live.hub import Hub
 from jobqueue.api.live.joining import Joiner
 from jobqueue.api.services import ApiLimits, ApiServices
 from jobqueue.api.tokens import TokenSigner
+from jobqueue.apps.metrics_page import MetricsPage
+from jobqueue.domain.access import Principal
 from jobqueue.operations import server, tenants
 from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.feed import FeedTailer
@@ -164,8 +166,10 @@ async def open_api(dsn: str, **limits: Any) -> AsyncIterator[Api]:
         telemetry, metrics = Telemetry(), Metrics()
         metrics.subscribe_to(telemetry)
 
-        async def render(tenant: str | None) -> bytes:
-            return metrics.render(tenant)
+        page = MetricsPage(engine.db, metrics, peers=(), clock=engine.clock)
+
+        async def render(reader: Principal | None) -> bytes:
+            return await page.everything() if reader is None else await page.of_tenant(reader.tenant, reader.tenant_id)
 
         services = ApiServices(
             db=engine.db,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import ANY
 from uuid import UUID, uuid4
 
 import httpx2
@@ -85,7 +86,8 @@ async def test_a_claim_brings_the_whole_job_with_its_token(api: Api) -> None:
     assert (lease["attempt"], lease["lease_seconds"], lease["timeout_seconds"], lease["crashes"]) == (1, 20, 9, 0)
     assert lease["lease_expires_at"] == lease["job"]["lease_expires_at"]
     assert lease["job"] == (await api.client.get(f"/v1/jobs/{job.id}")).json()
-    assert acquired == [LeasesAcquired(WORKER, 1, {})]
+    (leased,) = acquired
+    assert leased == LeasesAcquired(WORKER, 1, {"images": [ANY]})
 
 
 async def test_only_named_types_and_queues_of_the_own_tenant_are_given(api: Api) -> None:

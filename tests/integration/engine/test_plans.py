@@ -18,6 +18,7 @@ from jobqueue.domain.outcome import OutcomeKind
 from jobqueue.operations import jobs, leases, upkeep
 from jobqueue.operations.jobs import Caller
 from jobqueue.store import feed as feed_store
+from jobqueue.store import measures as measures_store
 from jobqueue.store.pool import Transaction
 from tests.engine import Engine, OneConnection, open_engine, outcome, request, settlement
 from tests.postgres import Databases, migrate
@@ -208,6 +209,11 @@ async def expire(engine: Engine, caller: Caller) -> None:
     assert 1 <= await upkeep.expire(engine.db, limit=100, now=due) <= 30
 
 
+async def measure_ages(engine: Engine, caller: Caller) -> None:
+    (row,) = await measures_store.oldest(engine.db, lanes_max=1_000)
+    assert row["age_s"] > 0
+
+
 async def tail(engine: Engine, caller: Caller) -> None:
     newest = await feed_store.newest(engine.db)
     found = await feed_store.events(engine.db, [1, 2], seq_after=newest - 1_000, seq_last=newest, limit=1_000)
@@ -239,6 +245,7 @@ async def changed_since(engine: Engine, caller: Caller) -> None:
         (retry, {"ended_job", "scheduled_job", "outcome_2_tenant_id_state_job_id"}, 500),
         (promote, {"scheduled_due"}, 500),
         (expire, {"ready_start_by"}, 500),
+        (measure_ages, {"ready_claim"}, 500),
         (tail, {"event_2_seq", "job_2_tenant_id_job_id"}, 4_000),
         (tail_jobs, {"event_2_job_id_seq"}, 100),
         (changed_since, {"event_2_seq"}, 200),

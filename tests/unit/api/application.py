@@ -62,8 +62,8 @@ class Fake:
 def make_app(
     *, keys: OneKey | None = None, users: Any = None, telemetry: Telemetry | None = None, is_metrics_open: bool = False, **services: Any
 ) -> FastAPI:
-    async def render(tenant: str | None) -> bytes:
-        return f"of {tenant}".encode()
+    async def render(reader: Principal | None) -> bytes:
+        return f"of {None if reader is None else reader.tenant}".encode()
 
     async def readiness() -> Readiness:
         return Readiness({"process": "ok"}, {})

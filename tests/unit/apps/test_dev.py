@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from jobqueue.apps.dev import DevOptions, check_port, child_commands, child_environment, role_names, take_free_port
-from jobqueue.apps.metrics_peers import VARIABLE, read_ports
 from jobqueue.apps.refusals import StartRefused
 from jobqueue.config import load
 
@@ -51,7 +50,7 @@ def test_each_child_has_a_metrics_port_of_its_own_and_the_api_knows_the_others()
     }
     assert list(commands) == ["api", "worker-1", "worker-2", "reaper"]
     assert len({command.environment["JOBQUEUE_METRICS_PORT"] for command in commands.values()}) == 4
-    assert read_ports(commands["api"].environment[VARIABLE]) == [9001, 9002, 9003]
+    assert commands["api"].environment["JOBQUEUE_METRICS_PEERS"] == "127.0.0.1:9001,127.0.0.1:9002,127.0.0.1:9003"
     assert commands["worker-2"].environment["JOBQUEUE_WORKER_CONCURRENCY"] == "7"
     assert "JOBQUEUE_WORKER_CONCURRENCY" not in commands["reaper"].environment
     assert all(command.environment["A"] == "b" and command.held_fds == [3] for command in commands.values())

@@ -5,7 +5,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobqueue.telemetry import events
 from jobqueue.telemetry.events import Telemetry
-from jobqueue.telemetry.metrics import OTHER, RUN_BUCKETS_S, LabelGuard, Metrics, observe_all
+from jobqueue.telemetry.labels import OTHER, LabelGuard
+from jobqueue.telemetry.metrics import RUN_BUCKETS_S, Metrics, observe_all
 
 CONTRACT = {
     "job_queue_depth": {"tenant_id"},
@@ -26,12 +27,20 @@ CONTRACT = {
 
 OURS: dict[str, set[str]] = {
     **{f"database_{figure}": set() for figure in ("oldest_transaction_seconds", "notify_queue_ratio", "table_bytes", "index_bytes")},
+    **{f"database_{figure}": set() for figure in ("connections", "connections_max", "pool_wait_seconds_count")},
     "database_dead_rows": {"table"},
+    "database_pool_connections": {"state"},
+    "event_loop_lag_seconds_count": set(),
     "feed_lag_seconds": set(),
+    "jobs": {"status"},
     "live_streams": set(),
     "webhook_deliveries_total": {"tenant_id", "outcome"},
     "webhook_delivery_seconds_count": set(),
     "webhook_lag_seconds": set(),
+    "reaper_is_leader": set(),
+    "service_faults_total": {"service"},
+    "submit_batch_jobs_count": set(),
+    "worker_slots": {"state"},
 }
 """Beyond the contract."""
 
@@ -44,13 +53,17 @@ def tell_everything(telemetry: Telemetry, tenant_id: str = "acme") -> None:
     telemetry.emit(events.LeaseExpired(tenant_id, "job", "worker", 1, "queued", False))
     telemetry.emit(events.StaleWritesRefused(4))
     telemetry.emit(events.RequestServed("GET", "/v1/jobs/{id}", 200, 0.01))
-    telemetry.emit(events.QueuesMeasured({tenant_id: 7}, {"default": 1.5}))
+    telemetry.emit(events.QueuesMeasured({tenant_id: 7}, {"default": 1.5}, {"queued": 7, "dlq": 1}))
     telemetry.emit(events.WorkersMeasured({"run": 2}))
     telemetry.emit(events.DatabaseMeasured(1.0, 0.0, 2, 3, {"ready": 4}))
     telemetry.emit(events.FeedMeasured(0.25))
     telemetry.emit(events.StreamsMeasured(5))
     telemetry.emit(events.WebhooksTried(tenant_id, "delivered", 2, [0.1, 0.2]))
     telemetry.emit(events.WebhooksMeasured(0.5))
+    telemetry.emit(events.LoopMeasured(0.001))
+    telemetry.emit(events.ConnectionWaited(0.2))
+    telemetry.emit(events.SubmitsGathered(16))
+    telemetry.emit(events.ServiceFaulted("folder", RuntimeError()))
 
 
 def samples(metrics: Metrics, tenant_id: str | None = None) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -69,6 +82,10 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
 def fed(values_max: int = 200) -> tuple[Metrics, Telemetry]:
     metrics, telemetry = Metrics(values_max=values_max), Telemetry()
     metrics.subscribe_to(telemetry)
+    metrics.watch_leader(lambda: True)
+    metrics.leads_webhooks = lambda: True
+    metrics.watch_pool(lambda: (3, 1))
+    metrics.watch_slots(lambda: (5, 95))
     return metrics, telemetry
 
 
@@ -101,6 +118,39 @@ def test_gauge_of_what_is_gone_falls_to_zero() -> None:
     assert value(metrics, "job_queue_depth", tenant_id="acme") == 0
     assert value(metrics, "job_queue_depth", tenant_id="umbrella") == 2
     assert value(metrics, "queue_oldest_ready_age_seconds", queue="default") == 0
+
+
+def test_what_is_there_is_looked_at_when_somebody_asks() -> None:
+    metrics, _ = fed()
+    assert value(metrics, "database_pool_connections", state="used") == 3
+    assert value(metrics, "worker_slots", state="free") == 95
+
+
+def test_gauges_of_the_whole_queue_are_shown_by_the_leader_alone() -> None:
+    leads = [True]
+    metrics, telemetry = Metrics(), Telemetry()
+    metrics.subscribe_to(telemetry)
+    tell_everything(telemetry)
+    whole = {"job_queue_depth", "queue_oldest_ready_age_seconds", "workers", "jobs", "database_dead_rows", "database_connections"}
+    assert not whole & {name for name, _ in samples(metrics)}
+    metrics.watch_leader(lambda: leads[0])
+    assert whole <= {name for name, _ in samples(metrics)}
+    leads[0] = False
+    assert not whole & {name for name, _ in samples(metrics)}
+    assert value(metrics, "reaper_is_leader") == 0
+    leads[0] = True
+    metrics.whole.forget()
+    assert not whole & {name for name, _ in samples(metrics)}, "a new term shows nothing of an old one"
+    telemetry.emit(events.QueuesMeasured({"umbrella": 2}, {}))
+    assert value(metrics, "job_queue_depth", tenant_id="umbrella") == 2
+
+
+def test_lease_that_ran_out_for_good_counts_as_a_job_that_ended() -> None:
+    metrics, telemetry = fed()
+    telemetry.emit(events.LeaseExpired("acme", "job", "worker", 3, "dlq", False))
+    telemetry.emit(events.LeaseExpired("acme", "job", "worker", 1, "queued", False))
+    assert value(metrics, "lease_expired_total", tenant_id="acme") == 2
+    assert value(metrics, "jobs_completed_total", tenant_id="acme", status="dlq") == 1
 
 
 def test_tenants_over_the_bound_share_one_series() -> None:

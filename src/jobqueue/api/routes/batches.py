@@ -14,7 +14,7 @@ from jobqueue.api.context import RequestContext, context_of
 from jobqueue.api.openapi import documented
 from jobqueue.api.services import ApiServices
 from jobqueue.api.shapes import to_domain
-from jobqueue.api.submitted import tell_submitted
+from jobqueue.api.submitted import submitting, tell_submitted, trace_stored
 from jobqueue.domain import errors
 from jobqueue.domain.errors import IdempotencyKeyReused, InvalidFields
 from jobqueue.domain.job import JobRequest, Submitted
@@ -43,6 +43,7 @@ class BatchRoutes:
     def __init__(self, services: ApiServices) -> None:
         self._submitter = services.submitter
         self._telemetry = services.telemetry
+        self._traces = services.traces
 
     async def submit(self, request: Request, caller: JobsWriter) -> Response:
         """Store up to 1,000 jobs, all or, when one is not valid, none. The same batch again answers the same jobs.
@@ -51,7 +52,9 @@ class BatchRoutes:
         """
         batch = wire.read(shapes.Batch, await read_large_object(request, bytes_max=BATCH_BYTES_MAX))
         asked = read_jobs(batch, context_of(request.scope))
-        stored = await self._submitter.submit_many(caller.tenant_id, asked)
+        with submitting(self._traces, caller.tenant, asked) as spans:
+            stored = await self._submitter.submit_many(caller.tenant_id, asked)
+            trace_stored(spans, stored)
         tell_submitted(self._telemetry, caller.tenant, asked, stored)
         return json_response({"results": [_result(one) for one in stored]})
 

@@ -20,10 +20,12 @@ from jobqueue.api.shapes import PRIORITY_NUMBERS, job_object
 from jobqueue.domain.access import Principal
 from jobqueue.domain.errors import InvalidFields, NotFound, WrongState
 from jobqueue.domain.job import RESULT_BYTES_MAX, JobView
+from jobqueue.domain.lifecycle import Status
 from jobqueue.operations import jobs as operations
 from jobqueue.protocol import filters as shapes
 from jobqueue.protocol import wire
 from jobqueue.protocol.jobs import Job
+from jobqueue.telemetry.events import JobsCompleted
 
 
 def build(services: ApiServices) -> APIRouter:
@@ -47,6 +49,7 @@ class ChangeRoutes:
         self._submitter = services.submitter
         self._limits = services.limits
         self._wake = services.wake
+        self._telemetry = services.telemetry
 
     async def patch(self, request: Request, caller: JobsWriter, job_id: JobId) -> Response:
         """Change a job that waits: its priority, its time, its attempts. It keeps its age within its priority."""
@@ -84,6 +87,7 @@ class ChangeRoutes:
             by=f"{caller.kind}:{caller.id}",
         )
         await self._submitter.inbox.find(caller.tenant_id, number, force_success)
+        self._telemetry.emit(JobsCompleted(caller.tenant, Status.SUCCEEDED, 1))
         return json_response(job_object(await self._read(caller, number)))
 
     async def _read(self, caller: Principal, number: UUID) -> JobView:

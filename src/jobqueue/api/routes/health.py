@@ -67,5 +67,5 @@ class HealthRoutes:
 
     async def own_metrics(self, caller: MetricsReader) -> Response:
         """Show an operator every series, others those of their tenant."""
-        tenant = None if Scope.OPERATOR in caller.scopes else caller.tenant
-        return Response(await self._render_metrics(tenant), media_type=METRICS_TYPE)
+        reader = None if Scope.OPERATOR in caller.scopes else caller
+        return Response(await self._render_metrics(reader), media_type=METRICS_TYPE)

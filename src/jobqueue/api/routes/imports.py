@@ -17,7 +17,7 @@ from jobqueue.api.openapi import documented
 from jobqueue.api.row_jobs import RowJob, RowJobs, RowTerms
 from jobqueue.api.services import ApiServices
 from jobqueue.api.shapes import PRIORITY_NUMBERS
-from jobqueue.api.submitted import tell_submitted
+from jobqueue.api.submitted import submitting, tell_submitted, trace_stored
 from jobqueue.domain import errors
 from jobqueue.domain.access import Principal
 from jobqueue.domain.errors import HeaderInvalid, IdempotencyKeyReused, MediaTypeRefused
@@ -63,6 +63,7 @@ class ImportRoutes:
     def __init__(self, services: ApiServices) -> None:
         self._submitter = services.submitter
         self._telemetry = services.telemetry
+        self._traces = services.traces
         self._imports = Imports()
 
     async def run(
@@ -98,7 +99,9 @@ class ImportRoutes:
         return json_response({**totals, "errors": shown})
 
     async def _store(self, caller: Principal, jobs: Sequence[JobRequest]) -> Sequence[Submitted | IdempotencyKeyReused]:
-        stored = await self._submitter.submit_many(caller.tenant_id, jobs)
+        with submitting(self._traces, caller.tenant, jobs) as spans:
+            stored = await self._submitter.submit_many(caller.tenant_id, jobs)
+            trace_stored(spans, stored)
         tell_submitted(self._telemetry, caller.tenant, jobs, stored)
         return stored
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from jobqueue.api.prefer import DOCUMENTED as PREFER_HEADER
 from jobqueue.api.prefer import applied, read_wait
 from jobqueue.api.services import ApiServices
 from jobqueue.api.shapes import event_object, fresh_view, job_object, result_object, stats_object, to_domain
+from jobqueue.api.submitted import submitting, trace_stored
 from jobqueue.domain import errors
 from jobqueue.domain.access import Principal
 from jobqueue.domain.errors import CursorInvalid, NotFound
@@ -30,7 +32,7 @@ from jobqueue.operations import jobs as operations
 from jobqueue.operations.inbox import Found
 from jobqueue.protocol import jobs as shapes
 from jobqueue.protocol import wire
-from jobqueue.telemetry.events import JobsSubmitted
+from jobqueue.telemetry.events import JobsCompleted, JobsRetried, JobsSubmitted
 
 CURSOR: Final = re.compile(r"[0-9]{1,18}")
 REPLAYED: Final = {"Idempotent-Replayed": "true"}
@@ -99,8 +101,10 @@ class JobRoutes:
         self._submitter = services.submitter
         self._limits = services.limits
         self._telemetry = services.telemetry
+        self._traces = services.traces
         self._wake = services.wake
         self._end_waiter = services.end_waiter
+        self._clock = services.clock
 
     async def submit(self, request: Request, caller: JobsWriter) -> Response:
         """Store one job; it is committed when this answers. The same key and body again answer the same job.
@@ -110,20 +114,22 @@ class JobRoutes:
         key = read_key(request)
         job = wire.read(shapes.JobRequest, await read_object(request))
         asked = to_domain(job, idempotency_key=key, context=context_of(request.scope))
-        stored = await self._submitter.submit(caller.tenant_id, asked)
+        with submitting(self._traces, caller.tenant, (asked,)) as spans:
+            stored = await self._submitter.submit(caller.tenant_id, asked)
+            trace_stored(spans, (stored,))
         headers = {"Location": f"/v1/jobs/{stored.job_id}"} if stored.is_new else REPLAYED
         if stored.is_new:
             self._telemetry.emit(JobsSubmitted(caller.tenant, PRIORITIES[asked.priority]))
         if (wait_s := read_wait(request)) is not None:
-            view = await self._read_ended(caller, stored.job_id, wait_s=wait_s)
+            view = await self._read_ended(request, caller, stored.job_id, wait_s=wait_s)
             return json_response(job_object(view), 200 if view.status in FINAL else 202, {**headers, **applied(wait_s)})
         if not stored.is_new:
             return json_response(job_object(await self._read(caller, stored.job_id)), headers=headers)
         return json_response(job_object(fresh_view(stored, asked, job, tenant=caller.tenant)), 201, headers)
 
-    async def get(self, caller: JobsReader, job_id: JobId, wait: Wait = 0) -> Response:
+    async def get(self, request: Request, caller: JobsReader, job_id: JobId, wait: Wait = 0) -> Response:
         """Show a job, at once or when it has ended."""
-        return json_response(job_object(await self._read_ended(caller, read_id(job_id), wait_s=wait)))
+        return json_response(job_object(await self._read_ended(request, caller, read_id(job_id), wait_s=wait)))
 
     async def events(self, caller: JobsReader, job_id: JobId, cursor: EventsCursor = None) -> Response:
         """Show a job's history in order, 500 entries a page."""
@@ -151,7 +157,10 @@ class JobRoutes:
         number = read_id(job_id)
         wire.read(shapes.NoFields, await read_optional_object(request))
         grace_s = self._limits.cancel_grace_s
-        status = await self._find(caller, number, lambda: operations.cancel(self._db, acting(request, caller), number, grace_s=grace_s))
+        cancel = partial(
+            operations.cancel, self._db, acting(request, caller), number, grace_s=grace_s, ended=partial(self._tell_cancelled, caller)
+        )
+        status = await self._find(caller, number, cancel)
         view = await self._read(caller, number)
         return json_response(job_object(view), 200 if status is Status.CANCELLED else 202)
 
@@ -161,20 +170,26 @@ class JobRoutes:
         asked = wire.read(shapes.RetryRequest, await read_optional_object(request))
         is_reset = asked.reset_attempts
         lane = await self._find(caller, number, lambda: operations.retry(self._db, acting(request, caller), number, is_reset=is_reset))
+        self._telemetry.emit(JobsRetried(caller.tenant))
         if lane is not None:
             self._wake(lane)
         return json_response(job_object(await self._read(caller, number)))
+
+    def _tell_cancelled(self, caller: Principal) -> None:
+        self._telemetry.emit(JobsCompleted(caller.tenant, Status.CANCELLED, 1))
 
     async def stats(self, caller: JobsReader) -> Response:
         """Count the tenant's kept jobs by status."""
         return json_response(stats_object(await operations.count(self._db, caller_of(caller))))
 
-    async def _read_ended(self, caller: Principal, job_id: UUID, *, wait_s: int) -> JobView:
+    async def _read_ended(self, request: Request, caller: Principal, job_id: UUID, *, wait_s: int) -> JobView:
         """Read a job once it has ended, or as it is after wait_s. Raises NotFound."""
         view = await self._read(caller, job_id)
         if wait_s == 0 or view.status in FINAL:
             return view
+        begun_s = self._clock.monotonic()
         await self._end_waiter.wait(caller_of(caller), job_id, timeout_s=wait_s)
+        context_of(request.scope).waited_s += self._clock.monotonic() - begun_s
         return await self._read(caller, job_id)
 
     async def _read(self, caller: Principal, job_id: UUID) -> JobView:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from jobqueue.api.authorize import Worker
 from jobqueue.api.bodies import json_response, read_object
 from jobqueue.api.connected import while_connected
+from jobqueue.api.context import context_of
 from jobqueue.api.openapi import documented
 from jobqueue.api.outcomes import outcome_of, read_outcome, read_outcomes
 from jobqueue.api.parameters import JobId, caller_of, read_id
@@ -22,7 +23,7 @@ from jobqueue.api.services import ApiServices
 from jobqueue.api.shapes import beat_object, cut_message, grant_object, settled_object
 from jobqueue.domain.access import Principal
 from jobqueue.domain.errors import LeaseLost, NotFound
-from jobqueue.domain.lease import Beat, BeatStatus, Directive, Lease, Settled, SettleStatus
+from jobqueue.domain.lease import Beat, BeatStatus, Directive, Lease, Settled, SettleStatus, waits_by_queue
 from jobqueue.domain.lifecycle import FINAL, Status
 from jobqueue.domain.outcome import Outcome, OutcomeKind
 from jobqueue.operations import work, workers
@@ -87,12 +88,14 @@ class LeaseRoutes:
                 grants = await self._held(caller, worker_id, asked.claim_id, asked.max_jobs)
         if not grants and asked.max_jobs and directive is not Directive.RUN:
             await while_connected(request, self._clock.sleep(asked.wait_seconds), unwanted=lambda _: None)
+            context_of(request.scope).waited_s = asked.wait_seconds
         elif not grants and asked.max_jobs:
             claimed = await self._poll(request, caller, asked, worker_id)
+            context_of(request.scope).waited_s = min(asked.wait_seconds, self._clock.boottime() - begun_s)
             waited_s = max(0.0, *(lease.granted_at - begun_s for lease in claimed if lease.granted_at is not None), 0.0)
             grants = await self._show(request, caller, claimed)
             if grants:
-                self._telemetry.emit(LeasesAcquired(asked.worker_id, len(grants), {}))
+                self._telemetry.emit(LeasesAcquired(asked.worker_id, len(grants), waits_by_queue(claimed)))
         return json_response({"leases": [grant_object(grant) for grant in grants], "waited_seconds": waited_s})
 
     async def _held(self, caller: Principal, worker_id: int, claim_id: UUID, jobs_max: int) -> list[Grant]:

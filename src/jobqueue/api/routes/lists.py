@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
@@ -14,6 +15,8 @@ from jobqueue.api.filters import listed_object, to_dlq, to_domain
 from jobqueue.api.openapi import documented
 from jobqueue.api.parameters import PAGE_SIZE, Cursor, PageSize, acting, caller_of, page_links, read_cursor, write_cursor
 from jobqueue.api.services import ApiServices
+from jobqueue.domain import lifecycle
+from jobqueue.domain.access import Principal
 from jobqueue.domain.errors import CursorInvalid, PageTooDeep
 from jobqueue.domain.job_filter import SCANNED_ROWS_MAX
 from jobqueue.operations import job_lists
@@ -22,6 +25,7 @@ from jobqueue.protocol import wire
 from jobqueue.protocol.filters import VALUES_MAX, CorrelationId, FilterTag
 from jobqueue.protocol.jobs import JobType, Priority, QueueName, Status
 from jobqueue.protocol.wire import Moment
+from jobqueue.telemetry.events import JobsCompleted, JobsRetried
 
 ANY: Final = Query(max_length=VALUES_MAX, description="Repeated: one of them is enough.")
 ALL: Final = Query(max_length=VALUES_MAX, description="Repeated: all must be there.")
@@ -52,6 +56,7 @@ class ListRoutes:
         self._db = services.db
         self._limits = services.limits
         self._wake = services.wake
+        self._telemetry = services.telemetry
 
     async def page(
         self,
@@ -110,8 +115,13 @@ class ListRoutes:
             limit=asked.limit,
             is_dry_run=asked.dry_run,
             grace_s=self._limits.cancel_grace_s,
+            ended=partial(self._tell_cancelled, caller),
         )
         return json_response({"count": count})
+
+    def _tell_cancelled(self, caller: Principal, jobs: int) -> None:
+        if jobs:
+            self._telemetry.emit(JobsCompleted(caller.tenant, lifecycle.Status.CANCELLED, jobs))
 
     async def replay(self, request: Request, caller: JobsWriter) -> Response:
         """Send jobs of the dead letter queue back to their queues, their attempts reset. No body: all of them."""
@@ -119,6 +129,8 @@ class ListRoutes:
         count = await job_lists.retry_many(
             self._db, acting(request, caller), to_dlq(asked.filter), limit=asked.limit, is_dry_run=asked.dry_run, wake=self._wake
         )
+        if count and not asked.dry_run:
+            self._telemetry.emit(JobsRetried(caller.tenant, count))
         return json_response({"count": count})
 
 

@@ -34,7 +34,10 @@ HELD_BACK_S: Final = (0.005, 0.02)
 
 @dataclass(frozen=True, slots=True)
 class PostgresOptions:
-    """Where the database is and what this worker takes. direct_dsn bypasses a pooler; queues None: all of them."""
+    """Where the database is and what this worker takes. direct_dsn bypasses a pooler; queues None: all of them.
+
+    watch is given the pool that claims and settles.
+    """
 
     dsn: str
     direct_dsn: str
@@ -44,6 +47,7 @@ class PostgresOptions:
     concurrency: int
     version: str
     terms: LeaseTerms
+    watch: Callable[[Database], None] | None = None
 
 
 class PostgresBackend:
@@ -76,6 +80,8 @@ class PostgresBackend:
         self._stack.push_async_callback(self._db.close)
         self._worker_id = await self._register()
         if self._is_claiming:
+            if self._options.watch is not None:
+                self._options.watch(self._db)
             self._names = names = NameBook(self._db)
             self._waker = Waker(self._db, clock=self._clock)
             self._vacancies = Vacancies(self._waker, sender=random.getrandbits(31), clock=self._clock)

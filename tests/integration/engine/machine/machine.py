@@ -304,7 +304,7 @@ class Acts(CheckedMachine):
             assert sum(lanes.values()) == sum(job.retry(is_reset=True) == "queued" for job in own)
         else:
             before = sum(job.status != "cancelled" for job in own)
-            done = self.world.do(jobs.store.cancel_many(db, self.world.callers[who].tenant_id, ids, grace_s=30.0))
+            done, _ = self.world.do(jobs.store.cancel_many(db, self.world.callers[who].tenant_id, ids, grace_s=30.0))
             assert done == before - sum(job.cancel().startswith("wrong_state") for job in own)
 
     # ------------------------------------------------------------------------------------------ limits and upkeep

@@ -5,8 +5,8 @@
 --          many rows of each are read. p_tenant_cap: running jobs of a tenant whose own and whose plan's limit are null; 0 is no limit
 -- locks:   tenant SKIP LOCKED -> concurrency key SKIP LOCKED -> ready rows, by ctid; index ready_claim
 -- tenant:  all, a worker may serve many
--- answer:  the jobs, best first; then, without a job, what the claimer learns: each lane that gave some (n: how many; floor, low,
---          retry_base_s: its queue's), each tenant (queue_id 0) and each queue of one that a limit kept from giving more, and each tenant
+-- answer:  the jobs, best first (seconds: how long each had been due; negative: since this claim began); then, without a job, what the
+--          claimer learns: each lane that gave some (n: how many; floor, low; seconds: its queue's retry_base_s), each tenant (queue_id 0) and each queue of one that a limit kept from giving more, and each tenant
 --          (queue_id null) whose gate another claim holds
 -- Each statement here has a snapshot of its own: what is counted after a gate is locked is exact. The tenant's gate makes its ready rows
 -- ours (but for cancel and expire, which delete: then our delete finds nothing), so they are read without locks and only the chosen go.
@@ -25,7 +25,7 @@ CREATE FUNCTION jobqueue.claim_v1(
 RETURNS TABLE (
   job_id uuid, token uuid, tenant_id int, queue_id int, type_id int, band smallint, attempt smallint, attempts_max smallint, crashes smallint,
   key_id bigint, timeout_s int, tags text[], metadata json, idempotency_key text, correlation_id text, traceparent text, data json,
-  n bigint, floor timestamptz, low bigint, retry_base_s double precision)
+  n bigint, floor timestamptz, low bigint, seconds double precision)
 LANGUAGE plpgsql VOLATILE
 SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan AS $$
@@ -180,11 +180,11 @@ BEGIN
     INSERT INTO jobqueue.tally (tenant_id, queue_id, status, n, entered)
     SELECT q.tid, q.qid, 'queued', -sum(q.n), 0 FROM per_lane q GROUP BY 1, 2)
   SELECT x.job_id, x.token, x.tenant_id, x.queue_id, x.type_id, x.band, x.attempt, x.attempts_max, x.crashes, x.key_id, x.timeout_s, x.tags, x.metadata,
-    x.idempotency_key, x.correlation_id, x.traceparent, x.data, x.n, x.floor, x.low, x.retry_base_s
+    x.idempotency_key, x.correlation_id, x.traceparent, x.data, x.n, x.floor, x.low, x.seconds
   FROM (
     SELECT h.job_id, h.token, h.tenant_id, h.queue_id, h.type_id, h.band, (h.attempt + 1)::smallint AS attempt, h.attempts_max, h.crashes, h.key_id,
       h.timeout_s, h.tags, h.metadata, h.idempotency_key, h.correlation_id, h.traceparent, h.data, NULL::bigint AS n, NULL::timestamptz AS floor,
-      NULL::bigint AS low, NULL::double precision AS retry_base_s, h.band & 3 > 0 AS is_ordinary, h.sort_at + (h.band & 3) * p_aging AS virtual_at
+      NULL::bigint AS low, date_part('epoch', v_floor_max - h.sort_at) + 0.5 AS seconds, h.band & 3 > 0 AS is_ordinary, h.sort_at + (h.band & 3) * p_aging AS virtual_at
     FROM held h
     UNION ALL
     SELECT NULL, NULL, q.tid, q.qid, q.typ, q.band, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, q.n, least(q.sort_at, v_floor_max),

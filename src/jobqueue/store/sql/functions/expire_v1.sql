@@ -1,13 +1,13 @@
--- End jobs that were not started in time. Returns how many.
+-- End jobs that were not started in time. Answers how many of each tenant.
 -- edges:   queued|scheduled|blocked -> expired
 -- locks:   place rows SKIP LOCKED; indexes *_start_by
 -- tenant:  all, periodic
-CREATE FUNCTION jobqueue.expire_v1(p_limit int, p_now timestamptz) RETURNS bigint
+CREATE FUNCTION jobqueue.expire_v1(p_limit int, p_now timestamptz) RETURNS TABLE (tenant text, jobs bigint)
 LANGUAGE plpgsql VOLATILE SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   v_now timestamptz := coalesce(p_now, clock_timestamp());
-  v_n bigint;
 BEGIN
+  RETURN QUERY
   WITH
   r AS (DELETE FROM jobqueue.ready x WHERE x.ctid = ANY (ARRAY(
     SELECT y.ctid FROM jobqueue.ready y WHERE y.start_by <= v_now LIMIT p_limit FOR UPDATE SKIP LOCKED)) RETURNING x.*),
@@ -35,6 +35,5 @@ BEGIN
     SELECT g.tenant_id, g.queue_id, u.status, u.sign * count(*), greatest(u.sign * count(*), 0)
     FROM gone g CROSS JOIN LATERAL (VALUES (g.was, -1), ('expired', 1)) u(status, sign)
     GROUP BY g.tenant_id, g.queue_id, u.status, u.sign)
-  SELECT count(*) INTO v_n FROM gone;
-  RETURN v_n;
+  SELECT t.name, count(*) FROM gone g JOIN jobqueue.tenant t ON t.tenant_id = g.tenant_id GROUP BY t.name;
 END $$;
