@@ -72,6 +72,11 @@ test-pooler: $(DEV_STAMP) ## Run the tests behind PgBouncer; installs it with ap
 	@command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || apt-get install --yes --no-install-recommends pgbouncer
 	@$(BIN)/python -m pytest -n 0 tests/integration/test_pooler.py $(ARGS)
 
+.PHONY: test-alerts
+test-alerts: $(DEV_STAMP) ## Test alert rules with promtool, and ask a real Prometheus every query of alerts and dashboards; installs it like PgBouncer
+	@command -v promtool >/dev/null || apt-get install --yes --no-install-recommends prometheus
+	@$(BIN)/python -m tests.alerts.live $(ARGS)
+
 .PHONY: test-live
 test-live: $(DEV_STAMP) ## Break live streams 50 times under 500 sockets, hold transactions open beside them, load 5,000; some 15 minutes
 	@$(BIN)/python -m tests.live.cycles $(ARGS)

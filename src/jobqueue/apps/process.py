@@ -113,11 +113,12 @@ def _foreseen(error: BaseException) -> Exception | None:
             return None
 
 
-def make_telemetry() -> tuple[Telemetry, Metrics]:
-    """Make the hub of a process, with its metrics and its log listening."""
+def make_telemetry(*, is_counted: bool = True) -> tuple[Telemetry, Metrics]:
+    """Make the hub of a process, with its metrics, unless nobody can see them, and its log listening."""
     telemetry = Telemetry()
     metrics = Metrics()
-    metrics.subscribe_to(telemetry)
+    if is_counted:
+        metrics.subscribe_to(telemetry)
     telemetry.subscribe_all(log_event)
     return telemetry, metrics
 

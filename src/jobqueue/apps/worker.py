@@ -36,7 +36,7 @@ from jobqueue.worker.surroundings import JobsAddress
 async def serve(settings: Settings, stops: Stops) -> None:
     """Run jobs until stopped. Raises StartRefused, JobQueueError."""
     registry = load_registry(settings.handlers)
-    telemetry, metrics = make_telemetry()
+    telemetry, metrics = make_telemetry(is_counted=settings.metrics_port > 0)
     options = database_options(settings, worker_id=make_worker_id())
     clock = SystemClock()
     watch = partial(watch_database, telemetry, metrics)
