@@ -25,8 +25,8 @@ from jobqueue.apps.process import make_telemetry, watch_database
 from jobqueue.apps.tracing import traced
 from jobqueue.apps.version import own_version
 from jobqueue.config import Settings
-from jobqueue.domain.addresses import parse_networks
 from jobqueue.domain.access import Principal
+from jobqueue.domain.addresses import parse_networks
 from jobqueue.operations import server
 from jobqueue.operations.api_keys import KeyRing
 from jobqueue.operations.feed import FeedTailer
