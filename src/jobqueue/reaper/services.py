@@ -29,7 +29,7 @@ from jobqueue.reaper.keepers import (
     QueueSampler,
     TallyFolder,
 )
-from jobqueue.reaper.leader import WEBHOOKS, Leader
+from jobqueue.reaper.leader import Leader
 from jobqueue.reaper.lease_recoverer import LeaseRecoverer
 from jobqueue.reaper.webhook_keepers import WebhookFanOut, WebhookMeter, WebhookSecretKeeper, WebhookSweeper
 from jobqueue.reaper.webhook_sender import WebhookSender
