@@ -17,8 +17,8 @@ from jobqueue.worker.backends.postgres import PostgresBackend, PostgresOptions
 from tests.engine import TERMS, Engine, outcome, request, settlement
 
 POLL_S = 30.0
-PROMPT_S = 5.0
-"""Far less than the poll, far more than a slow machine needs."""
+PROMPT_S = 20.0
+"""Less than the poll, far more than a slow machine needs."""
 
 
 class Workers:
@@ -75,11 +75,13 @@ async def claim_soon(backend: PostgresBackend, *, jobs_max: int = 10) -> list[Le
     return found
 
 
-async def waiting(backend: PostgresBackend) -> asyncio.Task[list[Lease]]:
-    """A fetcher that waits for jobs, and has said so."""
+async def waiting(backend: PostgresBackend, *, heard_by: PostgresBackend | None = None) -> asyncio.Task[list[Lease]]:
+    """A fetcher that waits for jobs. heard_by: who has heard for whose slots."""
     task = asyncio.create_task(claim_soon(backend))
-    await asyncio.sleep(0.1)
-    assert not task.done()
+    async with asyncio.timeout(30):
+        while not backend._is_starved or (heard_by is not None and not heard_by._vacancies.hungry):
+            assert not task.done()
+            await asyncio.sleep(0.01)
     return task
 
 
@@ -95,7 +97,7 @@ async def test_a_settle_wakes_the_claimer_of_another_process(engine: Engine, wor
     holder, hungry = await workers.open(), await workers.open()
     await engine.submit_all(acme, [request()] * 3)
     (lease,) = await holder.claim(jobs_max=1)
-    waits = await waiting(hungry)
+    waits = await waiting(hungry, heard_by=holder)
     await settle(holder, [lease])
     assert len(await waits) == 1
 
@@ -105,7 +107,7 @@ async def test_a_settle_wakes_those_who_wait_for_a_queue_s_slot(engine: Engine, 
     holder, hungry = await workers.open(), await workers.open()
     await engine.submit_all(acme, [request(queue="narrow")] * 3)
     (lease,) = await holder.claim(jobs_max=1)
-    waits = await waiting(hungry)
+    waits = await waiting(hungry, heard_by=holder)
     await settle(holder, [lease])
     assert len(await waits) == 1
 
