@@ -142,6 +142,11 @@ check: lint test ## Do what CI does
 bench: $(BENCH_STAMP) ## Run the benchmarks beside their peers
 	@exec $(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-node
+bench-node: $(BENCH_STAMP) ## Drain beside graphile-worker and pg-boss too (needs Node and npm)
+	@npm ci --prefix bench/node --no-audit --no-fund --loglevel=error
+	@exec $(BIN)/python -m bench --parts drain --peers graphile-worker,pg-boss $(ARGS)
+
 .PHONY: bench-work
 bench-work: $(DEV_STAMP) ## Measure 1,000 idle long polls at one API process, and workers over HTTP through it
 	@exec $(BIN)/python -m bench.work $(ARGS)

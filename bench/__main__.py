@@ -20,6 +20,7 @@ from bench.bare_rows import BareRows
 from bench.contender import Contender
 from bench.ours import Jobqueue, JobqueueOverHttp
 from bench.peers.awa_pg import AwaPg
+from bench.peers.node import GraphileWorker, NodePeer, PgBoss
 from bench.peers.pgqueuer import PgQueuer
 from bench.peers.procrastinate import Procrastinate
 from bench.server import Server, serving
@@ -31,8 +32,10 @@ LONG_PARTS: Final = ("growth", "idle", "held", "million")
 HTTP_BATCHES: Final = 4
 """Connections that send batches; one alone would wait for its answer while the server waits for it."""
 PEERS: Final = (PgQueuer.name, BareSql.name, BareRows.name)
-PEERS_OF: Final[Mapping[str, Callable[[], Contender]]] = {"procrastinate": Procrastinate, "awa-pg": AwaPg}
-"""More peers, when they are asked for: they are slower by far, and each takes its time."""
+PEERS_OF: Final[Mapping[str, Callable[[], Contender]]] = {
+    "procrastinate": Procrastinate, "awa-pg": AwaPg, "graphile-worker": GraphileWorker, "pg-boss": PgBoss,
+}  # fmt: skip
+"""More peers, when they are asked for, since each takes its time; those in Node drain only."""
 WIDTH: Final = 140
 """Of the table, where no terminal says."""
 Series = dict[str, list[tuple[float, float]]]
@@ -118,7 +121,8 @@ async def run(arguments: argparse.Namespace) -> tuple[list[Figure], dict[str, ob
 def make_parts(server: Server, arguments: argparse.Namespace, series: dict[str, Series]) -> list[Part]:
     """Say what is measured, and of whom."""
     ours, http, peer, bare, rows = Jobqueue(), JobqueueOverHttp(server.directory), PgQueuer(), BareSql(), BareRows()
-    others: list[Contender] = [PEERS_OF[name]() for name in arguments.peers]
+    drainers: list[Contender] = [PEERS_OF[name]() for name in arguments.peers]
+    others = [contender for contender in drainers if not isinstance(contender, NodePeer)]
     by_wrk = wrk.JobqueueByWrk(server.directory)
     return [
         Part("submit", partial(submit.one_by_one, seconds=arguments.seconds), [http, ours, peer, *others, bare]),
@@ -126,7 +130,7 @@ def make_parts(server: Server, arguments: argparse.Namespace, series: dict[str, 
         Part("bulk", partial(submit.in_batches, seconds=arguments.seconds), [ours, peer, *others, bare, rows]),
         Part("bulk", partial(submit.in_batches, seconds=arguments.seconds, clients=HTTP_BATCHES), [http]),
         Part("import", partial(submit.as_a_file, rows=arguments.rows), [http, bare, rows]),
-        Part("drain", partial(drain.drain, jobs=arguments.jobs, over_time=series["over_time"]), [ours, peer, *others, bare]),
+        Part("drain", partial(drain.drain, jobs=arguments.jobs, over_time=series["over_time"]), [ours, peer, *drainers, bare]),
         Part("pickup", partial(pickup.pick_up, samples=arguments.samples), [http, ours, peer, *others]),
         *(Part(name, measure, [ours], is_once=True) for name, measure in alone.parts(series["over_size"]).items()),
     ]
