@@ -1,6 +1,6 @@
 """Send many events to many endpoints, one of them dead and one slow, and kill the reapers on the way.
 
-python -m tests.webhooks.flood --events 10000 --rate 200 --endpoints 20 --kills 5
+python -m tests.webhooks.flood --events 10000 --rate 150 --endpoints 20 --kills 5
 
 Two real reapers, real receivers that verify with the package of the specification. First the events go out undisturbed, and it is measured
 how long each took from the time in its row (which is before its commit) to its arrival at the endpoints that answer. Then more of them go
@@ -280,7 +280,7 @@ def main() -> None:
     """Read the command line, run, print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=10_000)
-    parser.add_argument("--rate", type=float, default=200)
+    parser.add_argument("--rate", type=float, default=150)
     parser.add_argument("--endpoints", type=int, default=20)
     parser.add_argument("--wanted", type=int, default=1, help="how many endpoints want each event")
     parser.add_argument("--kills", type=int, default=5)

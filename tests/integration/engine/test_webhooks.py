@@ -17,7 +17,7 @@ from jobqueue.operations.jobs import Caller
 from jobqueue.operations.webhook_delivery import WALK_START, FanOut
 from jobqueue.operations.webhook_secrets import SecretBox
 from jobqueue.store import webhooks as store
-from tests.engine import FAILURE, Engine, request
+from tests.engine import FAILURE, Engine, open_engine, request
 from tests.webhooks.receiver import receiving
 from tests.webhooks.stepping import WRITTEN, Webhooks
 
@@ -406,3 +406,31 @@ async def test_jobs_go_on_as_before_while_deliveries_wait(webhooks: Webhooks, en
     await engine.settle(await engine.claim_one(), FAILURE)
     assert await engine.status(acme, retried) is Status.FAILED
     await engine.check_counts()
+
+
+async def test_deliveries_are_claimed_recorded_listed_and_swept_by_index(webhooks: Webhooks, engine: Engine, acme: Caller) -> None:
+    from jobqueue.domain.webhook import Answer
+    from jobqueue.operations.webhook_delivery import Tried
+    from jobqueue.store import webhook_deliveries as deliveries
+    from tests.integration.engine.test_plans import telling
+
+    webhook_id = await webhooks.make(acme, NOWHERE)
+    await engine.raw.execute(
+        "INSERT INTO jobqueue.webhook_delivery (webhook_id, seq, tenant_id, type, event_at, body, status, next_at)"
+        " SELECT $1, n, $2, 'job.queued', clock_timestamp(), '{}', CASE WHEN n % 10 = 0 THEN 'pending' ELSE 'delivered' END,"
+        " CASE WHEN n % 10 = 0 THEN clock_timestamp() END FROM generate_series(1, 20000) n",
+        webhook_id,
+        acme.tenant_id,
+    )
+    await engine.raw.execute("VACUUM ANALYZE jobqueue.webhook_delivery")
+    filters = {"statuses": ["pending"], "types": None, "job_id": None, "after": None, "until": None}
+    async with open_engine(engine.dsn) as watched, telling(watched) as plans:
+        claimed = await operations.claim(watched.db, webhooks.box, {}, endpoint_max=10, limit=400, claim_s=25)
+        await operations.record(watched.db, [Tried(one, Answer(204), 0.5) for one in claimed])
+        assert len(claimed) == 10
+        await deliveries.page(watched.db, acme.tenant_id, webhook_id, before_seq=None, rows_max=1_000, limit=50, filters=filters)
+        await operations.sweep(watched.db, after=WALK_START, kept_s=86_400)
+        nodes = [node for node in plans.nodes() if node.table == "webhook_delivery"]
+    assert {node.index for node in nodes if node.index} >= {"webhook_delivery_due", "webhook_delivery_pkey"}
+    assert [node for node in nodes if node.kind == "Seq Scan" and node.rows > 0] == []
+    assert sum(node.rows for node in nodes) < 5_000
