@@ -39,6 +39,8 @@ WINDOW: Final = 20_000
 """Numbers one step walks over, most of them perhaps of tenants without endpoints."""
 ROWS_MAX: Final = 500
 """Rows of the history one step makes deliveries of, for at most 50 endpoints of their tenant each."""
+IDLE_S_MAX: Final = 10.0
+"""A process that stops in the middle of a step lets go of the cursor after this."""
 SWEPT_MAX: Final = 1_000
 RESEALED_MAX: Final = 500
 WALK_START: Final = (UUID(int=0), 0)
@@ -95,7 +97,7 @@ class FanOut:
 
 async def _advance(transaction: Transaction, reached: int, now: datetime | None) -> Step:
     """Move the cursor towards the mark, with the deliveries of what it passes."""
-    cursor = await store.lock_cursor(transaction)
+    cursor = await store.lock_cursor(transaction, idle_s=IDLE_S_MAX)
     endpoints = _by_tenant(await store.endpoints(transaction))
     if cursor is None or not endpoints:
         if cursor is None or cursor < reached:

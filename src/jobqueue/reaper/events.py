@@ -56,6 +56,7 @@ class WebhookDisabled:
     """An endpoint is told no more. reason: `gone`, it answered 410; `failing`, it took nothing for days."""
 
     name: ClassVar[str] = "webhook.disabled"
+    level: ClassVar[str] = "info"
     tenant_id: str
     webhook_id: str
     reason: str

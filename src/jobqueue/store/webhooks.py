@@ -72,9 +72,9 @@ async def endpoints(transaction: Transaction) -> list[Record]:
     return await transaction.fetch(statement("webhooks/endpoints"))
 
 
-async def lock_cursor(transaction: Transaction) -> int | None:
-    """Lock the cursor for the transaction and read it; None: there is none yet."""
-    seq = await transaction.fetch_value(statement("webhooks/lock_cursor"))
+async def lock_cursor(transaction: Transaction, *, idle_s: float) -> int | None:
+    """Lock the cursor for the transaction, which the server ends when it is idle for idle_s, and read it; None: there is none yet."""
+    seq = await transaction.fetch_value(statement("webhooks/lock_cursor"), idle_ms=int(idle_s * 1000))
     return None if seq is None else int(seq)
 
 

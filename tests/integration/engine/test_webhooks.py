@@ -131,6 +131,24 @@ async def test_one_that_dies_before_its_commit_leaves_cursor_and_deliveries_as_t
     assert await webhooks.settle() == 1
 
 
+async def test_one_that_freezes_in_the_middle_lets_go_of_the_cursor(webhooks: Webhooks, engine: Engine, acme: Caller) -> None:
+    from jobqueue.store.statements import statement
+
+    await webhooks.make(acme, NOWHERE)
+    await engine.submit(acme)
+    frozen = await engine.connect()
+    ended = asyncio.Event()
+    frozen.add_termination_listener(lambda _: ended.set())
+    try:
+        await frozen.execute("BEGIN")
+        await frozen.fetch(statement("webhooks/lock_cursor").text, 200)
+        async with asyncio.timeout(30):
+            await ended.wait()
+        assert await webhooks.settle() == 1
+    finally:
+        frozen.terminate()
+
+
 async def test_disabled_endpoint_gets_deliveries_that_are_not_sent(webhooks: Webhooks, engine: Engine, acme: Caller) -> None:
     webhook_id = await webhooks.make(acme, NOWHERE)
     await store.change(engine.db, acme.tenant_id, webhook_id, is_active=False)
