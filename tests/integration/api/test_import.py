@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Iterable
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -158,7 +159,8 @@ async def test_a_full_queue_ends_it_with_what_is_stored_and_with_room_it_goes_on
         assert "1000 rows are stored" in answer.json()["detail"]
         assert len(await stored(api)) == 1_000
         async with api.engine.submitter(max_queued=2_000) as roomier, imports.Imports().run(partial(many_of, roomier, api)) as importing:
-            await routes._pass_on(request_of(content), routes.CsvRows(), rows_of_t(), importing)
+            with closing(rows_of_t()) as rows:
+                await routes._pass_on(request_of(content), routes.CsvRows(), rows, importing)
         assert totals_of(importing.counts) == (1_000, 1_000, 0, 0)
 
 
@@ -189,9 +191,9 @@ def request_of(content: bytes, *, breaks_after: int | None = None) -> routes.Req
 async def test_an_upload_that_breaks_off_leaves_what_was_committed_and_goes_on_when_run_again(api: Api) -> None:
     content = lines({"n": number} for number in range(5_000))
     async with api.engine.submitter() as submitter:
-        with pytest.raises(ClientDisconnect):
+        with pytest.raises(ClientDisconnect), closing(rows_of_t()) as rows:
             async with imports.Imports().run(partial(many_of, submitter, api)) as importing:
-                await routes._pass_on(request_of(content, breaks_after=2), routes.JsonRows(), rows_of_t(), importing)
+                await routes._pass_on(request_of(content, breaks_after=2), routes.JsonRows(), rows, importing)
     left = len(await stored(api))
     assert left == importing.counts.created > 0
     assert left % 1_000 == 0
