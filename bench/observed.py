@@ -23,7 +23,6 @@ import asyncpg
 import uvloop
 
 from bench.contender import NOOP, Command
-from bench.drain import DRAIN_S_MAX, FILL_BATCH
 from bench.ours import Jobqueue
 from bench.process import running
 from bench.server import Server, fetch, serving
@@ -32,6 +31,8 @@ from jobqueue.apps.embedded import free_port
 
 SAMPLED_IN: Final = 100
 SCRAPE_S: Final = 1.0
+FILL_BATCH: Final = 1_000
+DRAIN_S_MAX: Final = 120.0
 POLL_S: Final = 0.25
 STARTED_S: Final = 4.0
 COLLECTED_S_MAX: Final = 30.0
@@ -101,7 +102,7 @@ async def _scrape(port: int) -> None:
 
 async def drain(server: Server, ours: Watched, *, jobs: int, collector: Collector | None) -> tuple[float, float]:
     """Measure one drain; answers jobs a second and the worker's processor time in us a job, without that of its start."""
-    began_s = await start_s(server, ours)
+    own_s = await start_s(server, ours)
     dsn = await server.fresh(ours)
     async with ours.producer(dsn) as producer:
         for first in range(0, jobs, FILL_BATCH):
@@ -120,9 +121,9 @@ async def drain(server: Server, ours: Watched, *, jobs: int, collector: Collecto
             await _until_collected(collector, jobs)
     finally:
         await connection.close()
-    succeeded, seconds = (await fetch(dsn, ours.drained_sql))[0]
+    succeeded, began_at, ended_at = (await fetch(dsn, ours.drained_sql))[0]
     assert succeeded == jobs, f"{succeeded} of {jobs} jobs succeeded"
-    return jobs / float(seconds), (used_s - began_s) / jobs * 1e6
+    return jobs / (float(ended_at) - float(began_at)), (used_s - own_s) / jobs * 1e6
 
 
 async def start_s(server: Server, ours: Watched) -> float:
