@@ -15,6 +15,8 @@ from typing import Any, Final
 import asyncpg
 from fastapi import FastAPI
 
+ANSWER_S_MAX: Final = 30.0
+"""How long an answer's beginning is waited for."""
 STREAM_S_MAX: Final = 0.5
 """How long an answer that does not end is listened to."""
 CANARY: Final = re.compile(r"canary[0-9a-z]{6}")
@@ -68,10 +70,10 @@ class Asker:
         self.sent = ""
 
     async def send(self, ask: Ask) -> Answer:
-        """Ask; an answer that does not end is cut after STREAM_S_MAX."""
+        """Ask; an answer that has begun and does not end is cut after STREAM_S_MAX."""
         self.sent += ask.text
         said: list[dict[str, Any]] = []
-        gone = asyncio.Event()
+        gone, begun = asyncio.Event(), asyncio.Event()
         incoming: Iterator[dict[str, Any]] = iter([{"type": "http.request", "body": ask.content, "more_body": False}])
 
         async def receive() -> dict[str, Any]:
@@ -82,8 +84,12 @@ class Asker:
 
         async def send(message: dict[str, Any]) -> None:
             said.append(message)
+            begun.set()
 
         task = asyncio.create_task(self._app(self._scope(ask), receive, send))  # type: ignore[arg-type]
+        beginning = asyncio.create_task(begun.wait())
+        await asyncio.wait([task, beginning], timeout=ANSWER_S_MAX, return_when=asyncio.FIRST_COMPLETED)
+        beginning.cancel()
         await asyncio.wait([task], timeout=STREAM_S_MAX)
         gone.set()
         await asyncio.wait([task], timeout=STREAM_S_MAX)
