@@ -82,6 +82,8 @@ async def test_held_queues_are_paused_and_named_and_others_are_not(engine: Engin
     assert await engine.claim() == []
     paused = await engine.raw.fetch("SELECT q.name FROM jobqueue.tenant_queue s JOIN jobqueue.queue q USING (queue_id) WHERE s.is_paused")
     assert [row["name"] for row in paused] == ["mail"]
+    written = await engine.raw.fetch("SELECT action, tenant_id, target_id FROM jobqueue.audit WHERE action <> 'tenant.created' ORDER BY at")
+    assert [tuple(row) for row in written] == [("queue.paused", acme.tenant_id, "mail"), ("database.set_right", 0, None)]
 
 
 async def test_doing_it_again_does_no_harm(engine: Engine, acme: Caller) -> None:

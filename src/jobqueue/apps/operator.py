@@ -67,4 +67,4 @@ async def set_restored_right(settings: Settings, *, is_held: bool) -> Restored:
         if found := await restored.connected_roles(db):
             named = ", ".join(f"{name} ({sessions})" for name, sessions in found.items())
             raise RoleFailed(f"roles work on this database: {named}; stop them first")
-        return await restored.set_right(db, lease_terms(settings), is_held=is_held)
+        return await restored.set_right(db, lease_terms(settings), is_held=is_held, by=author())

@@ -66,6 +66,7 @@ class Action(StrEnum):
     WEBHOOK_REPLAYED = "webhook.replayed"
     WORKER_QUIETED = "worker.quieted"
     WORKER_TERMINATED = "worker.terminated"
+    DATABASE_SET_RIGHT = "database.set_right"
 
 
 @dataclass(frozen=True, slots=True)

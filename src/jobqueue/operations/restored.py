@@ -13,8 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from jobqueue.domain.audit import NOBODYS, SYSTEM, Action, Author, Target
 from jobqueue.domain.lease import Settlement
 from jobqueue.domain.outcome import Outcome, OutcomeKind, Standing, decide
+from jobqueue.operations import audit
 from jobqueue.operations.leases import LeaseTerms
 from jobqueue.store import leases as leases_store
 from jobqueue.store import restored as store
@@ -57,11 +59,18 @@ async def connected_roles(db: Database) -> dict[str, int]:
     return await store.sessions(db)
 
 
-async def set_right(db: Database, terms: LeaseTerms, *, is_held: bool) -> Restored:
+async def set_right(db: Database, terms: LeaseTerms, *, is_held: bool, by: Author = SYSTEM) -> Restored:
     """Do it all. is_held: pause every queue with open jobs first."""
-    held = [Held(row["tenant"], row["queue"], row["jobs"]) for row in await store.hold(db, deadline_s=LOOK_S_MAX)] if is_held else []
+    held = await _hold(db, by) if is_held else []
     given_back, cancelled = await _give_back(db, terms)
-    events_from = await store.skip_events(db, skipped=EVENTS_SKIPPED)
+
+    async def skip_events(transaction: Transaction) -> int:
+        seq = await store.skip_events(transaction, skipped=EVENTS_SKIPPED)
+        data = {"leases_given_back": given_back, "leases_cancelled": cancelled, "queues_held": len(held), "events_from": seq}
+        await audit.record(transaction, NOBODYS, by, Action.DATABASE_SET_RIGHT, Target("database"), data)
+        return seq
+
+    events_from = await db.in_transaction(skip_events)
     row = await store.standing(db, deadline_s=LOOK_S_MAX)
     return Restored(
         given_back=given_back,
@@ -75,6 +84,19 @@ async def set_right(db: Database, terms: LeaseTerms, *, is_held: bool) -> Restor
         users=row["users"],
         held=held,
     )
+
+
+async def _hold(db: Database, by: Author) -> list[Held]:
+    """Pause every queue with open jobs; each tenant finds it in its audit trail."""
+
+    async def work(transaction: Transaction) -> list[Held]:
+        rows = await store.hold(transaction)
+        for row in rows:
+            target = Target("queue", row["queue"])
+            await audit.record(transaction, row["tenant_id"], by, Action.QUEUE_PAUSED, target, {"why": "the database was restored"})
+        return [Held(row["tenant"], row["queue"], row["jobs"]) for row in rows]
+
+    return await db.in_transaction(work, deadline_s=LOOK_S_MAX)
 
 
 async def _give_back(db: Database, terms: LeaseTerms) -> tuple[int, int]:

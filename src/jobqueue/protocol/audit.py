@@ -21,7 +21,7 @@ class AuditActor(Answered):
 class AuditTarget(Answered):
     """What was acted on."""
 
-    kind: Literal["job", "queue", "api_key", "user", "tenant", "worker"]
+    kind: Literal["job", "queue", "api_key", "user", "tenant", "worker", "database"]
     id: str | None = Field(description="null: many, or one that does not exist.")
 
 

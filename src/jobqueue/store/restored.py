@@ -16,14 +16,14 @@ async def leases(transaction: Transaction, *, limit: int) -> list[Record]:
     return await transaction.fetch(statement("restored/leases"), limit=limit)
 
 
-async def skip_events(db: Database, *, skipped: int) -> int:
+async def skip_events(transaction: Transaction, *, skipped: int) -> int:
     """Go on numbering events so much further; answers from where on."""
-    return int(await db.fetch_value(statement("restored/skip_events"), skipped=skipped))
+    return int(await transaction.fetch_value(statement("restored/skip_events"), skipped=skipped))
 
 
-async def hold(db: Database, *, deadline_s: float) -> list[Record]:
-    """Pause every queue that has open jobs; rows of tenant, queue, jobs."""
-    return await db.fetch(statement("restored/hold"), deadline_s=deadline_s)
+async def hold(transaction: Transaction) -> list[Record]:
+    """Pause every queue that has open jobs; columns as in sql/restored/hold.sql."""
+    return await transaction.fetch(statement("restored/hold"))
 
 
 async def standing(db: Database, *, deadline_s: float) -> Record:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
-import pytest
 import pytest_asyncio
 from fastapi.routing import APIRoute
 from starlette.routing import WebSocketRoute
@@ -341,11 +340,8 @@ async def test_filters_choose_rows_and_cursors_walk_them_all_once(api: Api) -> N
     assert (await api.client.get(f"/v1/audit?cursor={cursor}")).status_code == 400
 
 
-@pytest.mark.parametrize("query", ["action=job.eaten", "actor=", "since=yesterday", "page_size=0", "who=me", "actor=%00"])
-async def test_a_wrong_query_is_refused(api: Api, query: str) -> None:
-    assert (await api.client.get(f"/v1/audit?{query}")).status_code == 422
-
-
-async def test_a_forged_cursor_is_refused(api: Api) -> None:
+async def test_a_wrong_query_and_a_forged_cursor_are_refused(api: Api) -> None:
+    for query in ("action=job.eaten", "actor=", "since=yesterday", "page_size=0", "who=me", "actor=%00"):
+        assert (await api.client.get(f"/v1/audit?{query}")).status_code == 422, query
     for cursor in ("nonsense", "", "AAAA"):
-        assert (await api.client.get(f"/v1/audit?cursor={cursor}")).status_code == 400
+        assert (await api.client.get(f"/v1/audit?cursor={cursor}")).status_code == 400, cursor

@@ -17,7 +17,7 @@ held AS (
   INSERT INTO jobqueue.tenant_queue (tenant_id, queue_id, is_paused)
   SELECT o.tenant_id, o.queue_id, true FROM open o
   ON CONFLICT (tenant_id, queue_id) DO UPDATE SET is_paused = true)
-SELECT t.name AS tenant, q.name AS queue, o.jobs
+SELECT t.tenant_id, t.name AS tenant, q.name AS queue, o.jobs
 FROM open o
 JOIN jobqueue.tenant t ON t.tenant_id = o.tenant_id
 JOIN jobqueue.queue q ON q.queue_id = o.queue_id
