@@ -27,7 +27,7 @@ from bench.server import Server, serving
 from bench.table import Figure
 
 PARTS: Final = ("submit", "bulk", "import", "drain", "pickup")
-LONG_PARTS: Final = ("growth", "idle", "held", "million")
+LONG_PARTS: Final = ("growth", "idle", "held", "million", "pooler")
 """Measured once, of jobqueue alone, when they are asked for."""
 HTTP_BATCHES: Final = 4
 """Connections that send batches; one alone would wait for its answer while the server waits for it."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 
-from bench import claim_growth, held_transaction, idle, million
+from bench import claim_growth, held_transaction, idle, million, through_pooler
 from bench.contender import Contender
 from bench.server import Server
 
@@ -49,6 +49,11 @@ async def many(server: Server, _: Contender) -> Mapping[str, float]:
     }
 
 
+async def pooler(server: Server, _: Contender) -> Mapping[str, float]:
+    """What a pooler between costs submits."""
+    return await through_pooler.measure(server, through_pooler.SECONDS)
+
+
 def parts(over_size: dict[str, list[tuple[float, float]]]) -> Mapping[str, Callable[[Server, Contender], Awaitable[Mapping[str, float]]]]:
     """Name them. over_size keeps what a claim costs at each size."""
-    return {"growth": partial(growth, over_size=over_size), "idle": rest, "held": held, "million": many}
+    return {"growth": partial(growth, over_size=over_size), "idle": rest, "held": held, "million": many, "pooler": pooler}

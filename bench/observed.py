@@ -23,7 +23,7 @@ import asyncpg
 import uvloop
 
 from bench.contender import NOOP, Command
-from bench.ours import Jobqueue
+from bench.ours import DRAINED, IS_DRAINED, Jobqueue
 from bench.process import running
 from bench.server import Server, fetch, serving
 from jobqueue.aio.supervise import spawn
@@ -113,7 +113,7 @@ async def drain(server: Server, ours: Watched, *, jobs: int, collector: Collecto
     try:
         async with running(ours.worker(dsn), server.directory / "worker.log") as process:
             ends_at = time.monotonic() + DRAIN_S_MAX
-            while not await connection.fetchval(ours.is_drained_sql):
+            while not await connection.fetchval(IS_DRAINED):
                 process.check()
                 assert time.monotonic() < ends_at, process.last_words()
                 await asyncio.sleep(POLL_S)
@@ -121,7 +121,7 @@ async def drain(server: Server, ours: Watched, *, jobs: int, collector: Collecto
             await _until_collected(collector, jobs)
     finally:
         await connection.close()
-    succeeded, began_at, ended_at = (await fetch(dsn, ours.drained_sql))[0]
+    succeeded, began_at, ended_at = (await fetch(dsn, DRAINED))[0]
     assert succeeded == jobs, f"{succeeded} of {jobs} jobs succeeded"
     return jobs / (float(ended_at) - float(began_at)), (used_s - own_s) / jobs * 1e6
 

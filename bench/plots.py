@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from matplotlib.figure import Figure
-
 SIZE_INCHES: Final = (8.0, 4.5)
 DPI: Final = 120
 SLOT_S: Final = 0.1
@@ -57,6 +55,8 @@ def rates(ended_s: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
 
 
 def _lines(series: Series, path: Path, *, title: str, labels: tuple[str, str], is_logarithmic: bool = False) -> Path:
+    from matplotlib.figure import Figure  # slow to import, and most runs draw nothing
+
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI)
     axes = figure.add_subplot()
     for name, points in series.items():
