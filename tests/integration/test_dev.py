@@ -57,12 +57,19 @@ def test_killed_api_and_reaper_come_back(dev: Dev) -> None:
 
 def test_metrics_show_all_roles_without_a_credential(dev: Dev) -> None:
     dev.wait_for(dev.submit("echo", {}, key="metrics"), "succeeded")
-    page = str(dev.call("GET", "/metrics", headers={"Authorization": ""}).body)
-    assert "\njobs_submitted_total{" in page  # the api's
-    assert "\nlease_acquired_total{" in page  # the worker's
-    assert page.count("# TYPE jobs_submitted_total counter") <= 1
-    assert page.count('\nworkers{state="running"} ') == 1  # the whole queue's
-    assert page.count('\njobs_completed_total{status="succeeded",tenant_id="demo"} ') == 1  # the worker's
+    seen = [
+        "jobs_submitted_total{",  # the api's
+        "lease_acquired_total{",  # the worker's
+        'jobs_completed_total{status="succeeded",tenant_id="demo"} ',  # told after the job is seen to have ended
+        'workers{state="running"} ',  # the whole queue's, shown once although the reaper has it, too
+    ]
+
+    def page() -> str:
+        return str(dev.call("GET", "/metrics", headers={"Authorization": ""}).body)
+
+    wait_until(lambda: all(f"\n{series}" in page() for series in seen), within_s=30)
+    assert page().count('\nworkers{state="running"} ') == 1
+    assert page().count("# TYPE jobs_submitted_total counter") == 1
 
 
 def test_second_dev_on_the_same_directory_or_port_is_refused(dev: Dev) -> None:

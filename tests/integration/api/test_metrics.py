@@ -52,15 +52,15 @@ async def test_cancelled_and_retried_by_hand_are_counted_once(api: Api) -> None:
     assert f'job_retries_total{{tenant_id="{tenant}"}} 1.0' in own
 
 
-@pytest.mark.parametrize("path", ["/v1/jobs/{job_id}?wait=1", "/v1/leases"])
+@pytest.mark.parametrize("path", ["/v1/jobs/{job_id}?wait=3", "/v1/leases"])
 async def test_time_a_caller_asked_to_wait_is_no_latency(api: Api, operator: str, path: str) -> None:
     job_id = (await api.submit("nobody-takes-it")).json()["id"]
     if path == "/v1/leases":
-        body = {"worker_id": "w", "queues": ["*"], "job_types": ["other"], "max_jobs": 1, "wait_seconds": 1}
+        body = {"worker_id": "w", "queues": ["*"], "job_types": ["other"], "max_jobs": 1, "wait_seconds": 3}
         assert (await api.client.post(path, json=body)).json()["leases"] == []
     else:
         assert (await api.client.get(path.format(job_id=job_id))).json()["status"] == "queued"
     endpoint = path.partition("?")[0]
     page = await page_of(api, operator)
     (summed,) = [line for line in page if line.startswith("api_request_latency_seconds_sum{") and f'"{endpoint}"' in line]
-    assert float(summed.rpartition(" ")[2]) < 0.9
+    assert float(summed.rpartition(" ")[2]) < 3
