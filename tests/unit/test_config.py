@@ -39,6 +39,7 @@ DEFAULTS = {
     "smtp_password": None,
     "smtp_from": None,
     "retention_days": 30,
+    "audit_retention_days": 365,
     "webhook_networks": [],
     "webhook_retention_days": 7,
     "registration": "closed",
