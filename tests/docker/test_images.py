@@ -207,6 +207,12 @@ def test_profiles_are_those_of_the_documentation_and_what_they_mount_exists() ->
     assert named == set(COMPOSE["volumes"])
 
 
+def test_grafana_opens_on_a_dashboard_that_is_there_and_the_api_tells_the_metrics_of_roles_that_are_there() -> None:
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert (ROOT / "deploy" / "grafana" / "dashboards" / Path(home).name).is_file()
+    assert SERVICES["api"]["environment"]["JOBQUEUE_METRICS_PEERS"] == "${JOBQUEUE_METRICS_PEERS-worker:9090,reaper:9090}"
+
+
 def test_prometheus_is_told_of_services_that_are_there() -> None:
     scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     names = {name for job in scraped for found in job.get("dns_sd_configs", []) for name in found["names"]}
