@@ -36,7 +36,7 @@ PEERS_OF: Final[Mapping[str, Callable[[], Contender]]] = {
     "procrastinate": Procrastinate, "awa-pg": AwaPg, "graphile-worker": GraphileWorker, "pg-boss": PgBoss,
 }  # fmt: skip
 """More peers, when they are asked for, since each takes its time; those in Node drain only."""
-WIDTH: Final = 140
+WIDTH: Final = 170
 """Of the table, where no terminal says."""
 Series = dict[str, list[tuple[float, float]]]
 Measure = Callable[[Server, Contender], Awaitable[Mapping[str, float]]]
