@@ -196,7 +196,7 @@ def check_logs(roles: Roles, canary: Canaries) -> None:
     events: Callable[[str], set[str]] = lambda role: {line["event"] for name, found in lines.items() if role in name for line in found}  # noqa: E731
     assert {"request.served", "job.submitted", "lease.acquired", "stale_write.refused"} <= events("api")
     assert {"lease.acquired", "job.completed", "handler.works", "about to fail"} <= events("worker")
-    assert {"leader.elected", "job.lease_expired", "queue.measured", "service.faulted"} <= events("reaper")
+    assert {"leader.elected", "job.lease_expired", "queue.measured"} <= events("reaper")
 
 
 def context(written: str, text: str) -> str:
