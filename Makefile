@@ -98,6 +98,7 @@ test-mutants: $(DEV_STAMP) ## Take out each guard of docs/mutants.md in turn and
 .PHONY: test-workers
 test-workers: $(DEV_STAMP) ## Stop and resume a worker over HTTP 200 times; signal and block workers over HTTP and on the database
 	@$(BIN)/python -m tests.faults.http_workers $(ARGS)
+	@JOBQUEUE_TEST_LONG=1 $(BIN)/python -m pytest -q -n 0 tests/whole/test_understudy.py
 
 .PHONY: test-load
 test-load: $(LOAD_STAMP) ## Put locust's load on JOBQUEUE_URL (or a service of its own) for a minute, judge it, report in build/load

@@ -72,7 +72,8 @@ async def run(jobs: int) -> Told:
     """Live through it. jobs: how many wait in the queue that is backed up, beside those the story is about."""
     async with directory() as where:
         archive = where / "archive"
-        server = server_in(where / "first", archive_mode="on", archive_command=f"cp %p {archive}/%f", wal_level="replica")
+        whole = f"cp %p {archive}/%f.part && mv {archive}/%f.part {archive}/%f"  # else half a file may be taken for it
+        server = server_in(where / "first", archive_mode="on", archive_command=whole, wal_level="replica")
         restored = server_in(
             where / "second", restore_command=f"cp {archive}/%f %p", recovery_target_name=MOMENT, recovery_target_action="promote"
         )

@@ -83,7 +83,9 @@ class Brawl:
                 self.heap.remove(lease)
 
     async def _cancel(self, chance: random.Random, number: int) -> None:
-        for lease in self._some(chance)[:5]:
+        # a brawl before this one may have left jobs of another tenant's
+        ours = [lease for lease in self._some(chance) if lease.tenant == self.caller.tenant]
+        for lease in ours[:5]:
             with contextlib.suppress(Conflict):
                 await jobs.cancel(self.engine.db, self.caller, lease.job_id, grace_s=0.05)
 

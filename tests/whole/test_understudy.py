@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.skipif(not is_available(), reason="needs Linux: memory 
 
 LEASE_S = 5
 HELD_S = 2 * LEASE_S + 1
+WAYS = ["database", "http"] if os.environ.get("JOBQUEUE_TEST_LONG") else ["database"]
+"""The suite holds the interpreter of one kind of worker; `make test-workers` of both."""
 SETTINGS = {"JOBQUEUE_LEASE_SECONDS": str(LEASE_S), "JOBQUEUE_HANDLERS": "tests.whole.hogs", "JOBQUEUE_POLL_INTERVAL": "0.2"}
 
 
@@ -47,7 +50,7 @@ async def events(client: httpx2.AsyncClient, job: str) -> list[str]:
     return [event["type"] for event in (await client.get(f"/v1/jobs/{job}/events")).json()["items"]]
 
 
-@pytest.mark.parametrize("way", ["database", "http"])
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_handler_that_holds_the_interpreter_costs_nobody_a_lease(roles: Roles, way: str) -> None:
     if way == "http":
         roles.settings |= {"JOBQUEUE_DATABASE_URL": "", "JOBQUEUE_URL": roles.url, "JOBQUEUE_API_KEY": roles.api_key}
