@@ -34,7 +34,7 @@ dev: $(SERVER_STAMP) ## Set everything up and run the whole product in this term
 test: $(DEV_STAMP) ## Run the test suite; the engine's tests also on Postgres 15 where its binaries are installed
 	@if [ -x "$(POSTGRES_15)/postgres" ] && [ -z "$$JOBQUEUE_TEST_POSTGRES" ] && [ -z "$(ARGS)" ]; then \
 		echo "== the engine on Postgres 15 ($(POSTGRES_15))"; \
-		JOBQUEUE_TEST_POSTGRES="$(POSTGRES_15)" $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) -m database \
+		JOBQUEUE_TEST_POSTGRES="$(POSTGRES_15)" $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) -m "database and not slow" \
 			$(wildcard tests/integration/engine tests/migrations) || exit $$?; \
 		echo "== everything on the embedded Postgres"; \
 	fi

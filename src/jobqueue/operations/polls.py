@@ -152,6 +152,7 @@ class PollGroup:
 
     async def _deal(self, polls: list[Poll], claimed: list[Lease], sent_at: float) -> None:
         """Deal leases out among the polls that are still there. The claim was the first poll's; the others' shares are assigned to them."""
+        polls = [polls[0], *[poll for poll in polls[1:] if poll.is_open][: len(claimed)]]  # of thousands, those whose turn can come
         shares = self._cut(polls, claimed, sent_at)
         others = [(poll, share) for poll, share in shares if share and poll is not polls[0]]
         is_assigned = await self._assign(others)

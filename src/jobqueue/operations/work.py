@@ -96,7 +96,7 @@ async def held(db: Database, caller: Caller, terms: LeaseTerms, *, worker_id: in
 
 async def show(db: Database, caller: Caller, terms: LeaseTerms, claimed: Sequence[Lease]) -> list[Grant]:
     """Read the jobs of leases just claimed."""
-    views = await _views(db, caller, terms, [lease.job_id for lease in claimed])
+    views = await _views(db, caller, terms, [lease.job_id for lease in claimed], is_claimed=True)
     return [
         Grant(
             views[lease.job_id],
@@ -113,7 +113,9 @@ async def show(db: Database, caller: Caller, terms: LeaseTerms, claimed: Sequenc
     ]
 
 
-async def _views(db: Database, caller: Caller, terms: LeaseTerms, job_ids: Sequence[UUID]) -> dict[UUID, JobView]:
+async def _views(
+    db: Database, caller: Caller, terms: LeaseTerms, job_ids: Sequence[UUID], *, is_claimed: bool = False
+) -> dict[UUID, JobView]:
     views = await jobs_store.get(
         db,
         caller.tenant_id,
@@ -123,6 +125,7 @@ async def _views(db: Database, caller: Caller, terms: LeaseTerms, job_ids: Seque
         worker_alive_s=WORKER_ALIVE_S,
         has_data=True,
         has_result=False,
+        is_claimed=is_claimed,
     )
     return {view.job_id: view for view in views}
 

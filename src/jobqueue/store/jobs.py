@@ -18,6 +18,7 @@ from jobqueue.store.statements import statement
 SUBMIT: Final = statement("jobs/submit")
 FIND_KEYS: Final = statement("jobs/find_keys")
 GET: Final = statement("jobs/get")
+GET_CLAIMED: Final = statement("jobs/get_claimed")
 EVENTS: Final = statement("jobs/events")
 CANCEL: Final = statement("jobs/cancel")
 RETRY: Final = statement("jobs/retry")
@@ -105,10 +106,11 @@ async def get(
     worker_alive_s: float,
     has_data: bool,
     has_result: bool,
+    is_claimed: bool = False,
 ) -> list[JobView]:
-    """Read jobs of a tenant by id, newest first; those that are not there are left out."""
+    """Read jobs of a tenant by id, newest first; those that are not there are left out. is_claimed: their leases are in our hands."""
     rows = await db.fetch(
-        GET,
+        GET_CLAIMED if is_claimed else GET,
         tenant_id=tenant_id,
         job_ids=job_ids,
         tenant_cap=tenant_cap,

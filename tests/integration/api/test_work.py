@@ -56,7 +56,9 @@ async def heartbeat(api: Api, *leases: dict[str, Any], client: httpx2.AsyncClien
 
 
 async def end_lease(api: Api, lease: dict[str, Any]) -> None:
-    await api.engine.raw.execute("UPDATE jobqueue.lease SET expires_at = '-infinity' WHERE job_id = $1", UUID(lease["job"]["id"]))
+    await api.engine.raw.execute(
+        "UPDATE jobqueue.lease SET lease_s = 0.1, expires_at = '-infinity' WHERE job_id = $1", UUID(lease["job"]["id"])
+    )
     await api.engine.recover(after_s=0)
 
 
