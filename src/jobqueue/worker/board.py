@@ -41,7 +41,13 @@ class Posted(Protocol):
 
 def is_available() -> bool:
     """Whether this system has what a board and an understudy need (Linux)."""
-    return hasattr(os, "memfd_create") and os.path.exists("/proc/self/stat")
+    if not hasattr(os, "memfd_create") or not os.path.exists("/proc/self/stat"):
+        return False
+    try:
+        os.close(os.memfd_create("jobqueue-probe"))
+    except OSError:  # a sandbox that forbids it
+        return False
+    return True
 
 
 class Board:

@@ -40,14 +40,18 @@ class Understudy:
     async def run(self) -> None:
         """Have the process there until cancelled."""
         while True:
-            process = await self._start()
-            try:
-                assert process.stdin is not None
-                process.stdin.write(self._request)
-                await process.wait()
-            finally:
-                _end(process)
+            with suppress(OSError):  # no room for a process: the worker does without until there is
+                await self._stand_by()
             await self._clock.sleep(AGAIN_S)
+
+    async def _stand_by(self) -> None:
+        process = await self._start()
+        try:
+            assert process.stdin is not None
+            process.stdin.write(self._request)
+            await process.wait()
+        finally:
+            _end(process)
 
     async def _start(self) -> Process:
         return await asyncio.create_subprocess_exec(

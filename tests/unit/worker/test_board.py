@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
 
+from jobqueue.aio.clock import SystemClock
 from jobqueue.domain.lease import SELF_FENCE_MARGIN_S
 from jobqueue.worker.board import BLOCKS, JOBS_MAX, Board, PostedBoard, is_available
 from jobqueue.worker.run import Book, Run
+from jobqueue.worker.understudy import Understudy
 from tests.fakes.backend import FakeEngine
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="needs Linux: memory shared by a descriptor, and /proc")
@@ -109,3 +113,13 @@ def test_the_pulse_is_read(board: Board) -> None:
     assert PostedBoard(board.fd).pulse_at == 0
     board.beat_pulse(12.5)
     assert PostedBoard(board.fd).pulse_at == 12.5
+
+
+async def test_an_understudy_that_cannot_be_started_brings_no_worker_down(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    standing_by = asyncio.create_task(Understudy(board, b"", clock=SystemClock()).run())
+    await asyncio.wait([standing_by], timeout=0.5)
+    assert not standing_by.done()
+    standing_by.cancel()
+    await asyncio.wait([standing_by])
+    assert standing_by.cancelled()
