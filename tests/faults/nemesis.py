@@ -26,6 +26,8 @@ from tests.faults.proxy import CALM, Mood
 from tests.faults.record import Recorder
 
 POLL_S: Final = 0.1
+TWICE: Final = 0.3
+"""How often a SIGTERM is followed by another."""
 STEPS_S: Final = (-86_400, -3_600, -2, 0, 2, 3_600, 86_400)
 
 
@@ -119,17 +121,45 @@ def terminating(role: str, least_s: float, most_s: float) -> Nemesis:
             await stage.pause(least_s, most_s)
             if (slot := stage.pick(role)) is not None:
                 stage.tell(f"term_{role}", slot.target)
-                stage.deployment.signal(slot, signal.SIGTERM, ends=True)
-                process, began = slot.process, time.monotonic()
-                if stage.chance.random() < 0.3:
-                    await stage.pause(0.1, 1)
-                    if process is slot.process:
-                        stage.deployment.signal(slot, signal.SIGTERM, ends=True)
-                while process is not None and process.poll() is None:
-                    await asyncio.sleep(0.05)
-                stage.recorder.note("term_ended", seconds=time.monotonic() - began)
+                await _terminate(stage, slot)
 
     return terminate
+
+
+def terminating_while_away(least_s: float, most_s: float) -> Nemesis:
+    """Stop Postgres like a crash, SIGTERM a worker, sometimes twice; Postgres comes back once the worker has ended."""
+
+    async def once(stage: Stage) -> None:
+        stage.tell("pg_stop")
+        await stage.server.stop_immediately()
+        try:
+            await stage.pause(0.1, 1)
+            if (slot := stage.pick("worker")) is not None:
+                stage.tell("term_worker_away", slot.target)
+                await _terminate(stage, slot)
+        finally:
+            await stage.server.start()
+            stage.tell("pg_start")
+
+    async def terminate(stage: Stage) -> None:
+        while True:
+            await stage.pause(least_s, most_s)
+            await whole(once(stage))
+
+    return terminate
+
+
+async def _terminate(stage: Stage, slot: Slot) -> None:
+    """SIGTERM, sometimes twice, and write down how long the process took to end."""
+    process, began = slot.process, time.monotonic()
+    stage.deployment.signal(slot, signal.SIGTERM, ends=True)
+    if stage.chance.random() < TWICE:
+        await stage.pause(0.1, 1)
+        if process is slot.process:
+            stage.deployment.signal(slot, signal.SIGTERM, ends=True)
+    while process is not None and process.poll() is None:
+        await asyncio.sleep(0.05)
+    stage.recorder.note("term_ended", seconds=time.monotonic() - began)
 
 
 async def wake_stopped(stage: Stage) -> None:

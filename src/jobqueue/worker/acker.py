@@ -62,7 +62,9 @@ class Acker:
         self._oldest_at = 0.0
         self._in_flight = 0
         self._bell = asyncio.Event()
-        self._emptied = asyncio.Event()
+        self._news = asyncio.Event()
+        self._failing_since: float | None = None  # on the loop's clock, as the next; None: the last settle came through
+        self._hurried_at: float | None = None
 
     def add(self, run: Run) -> None:
         """Take a run whose outcome is set."""
@@ -87,13 +89,27 @@ class Acker:
                 if wait_s is not None:
                     loop.call_later(wait_s, self._bell.set)
 
-    async def drain(self, *, within_s: float) -> bool:
-        """Wait until everything handed in is settled; False if that took longer than within_s."""
+    def hurry(self) -> None:
+        """Cut the grace of a drain short, now or later."""
+        self._hurried_at = asyncio.get_running_loop().time()
+        self._news.set()
+
+    async def drain(self, *, grace_s: float, within_s: float, away_s: float) -> bool:
+        """Wait until everything handed in is settled; False if it was not.
+
+        After the grace, which hurry() cuts short, it gets within_s more, but no more than away_s while no try comes through.
+        """
+        begun_at = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(None) as bound:
                 while self._pending or self._in_flight:
-                    self._emptied.clear()
-                    await self._emptied.wait()
+                    grace_ends_at = begun_at + grace_s if self._hurried_at is None else max(begun_at, self._hurried_at)
+                    ends_at = grace_ends_at + within_s
+                    if self._failing_since is not None:
+                        ends_at = min(ends_at, max(grace_ends_at, self._failing_since) + away_s)
+                    bound.reschedule(ends_at)
+                    self._news.clear()
+                    await self._news.wait()
         except TimeoutError:
             return False
         return True
@@ -117,7 +133,7 @@ class Acker:
         finally:
             self._in_flight -= 1
             self._bell.set()
-            self._emptied.set()
+            self._news.set()
             self._on_settled()
 
     async def _settle(self, batch: list[Run]) -> None:
@@ -133,6 +149,7 @@ class Acker:
                 return
             except Exception as error:  # noqa: BLE001 - whatever it was, an outcome is not thrown away for it
                 failures += 1
+                self._fail()
                 self._tell(BackendFailed("settle", error, failures))
                 if self._has_surely_ended(batch):
                     self._give_up(batch)
@@ -140,9 +157,15 @@ class Acker:
                 await self._clock.sleep(backoff_s(failures, jitter=self._draw()))
                 sent_at = self._age(settlements, sent_at)
             else:
+                self._failing_since = None
                 self._settled(batch, answers)
                 trace_settled(batch, answers, took_s=self._clock.monotonic() - begun_at)
                 return
+
+    def _fail(self) -> None:
+        if self._failing_since is None:
+            self._failing_since = asyncio.get_running_loop().time()
+            self._news.set()
 
     def _age(self, settlements: list[Settlement], sent_at: float) -> float:
         """Let the starts stay where they were: the database counts them back from its own clock at the settle."""

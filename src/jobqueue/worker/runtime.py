@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from jobqueue.telemetry.traces import Traces
 
 SETTLE_STOP_S_MAX: Final = 5.0
-"""How long a stop waits for the last settles; jobs whose outcome is not stored by then run again."""
+"""How long a stop waits for the last settles after its grace; jobs whose outcome is not stored by then run again."""
+AWAY_STOP_S_MAX: Final = 1.0
+"""The same, while no settle comes through."""
 
 STOP_S_MAX: Final = 10.0
 
@@ -112,14 +114,16 @@ class Worker:
             acking, beating, executing, fetching = (
                 spawn(group, actor.run(), actor.name) for actor in (acker, heartbeater, executor, fetcher)
             )
-            aborting = spawn(group, _on_set(abort, executor.abort), "abort")
+            aborting = spawn(group, _on_set(abort, executor.abort, acker.hurry), "abort")
             await stop.wait()
+            grace_ends_at = self._clock.monotonic() + self._options.shutdown_grace_s
             executor.close()
             await _end(fetching)
             await executor.drain()
-            await _end(aborting)
             await _end(executing)
-            await acker.drain(within_s=SETTLE_STOP_S_MAX)
+            grace_s = max(0.0, grace_ends_at - self._clock.monotonic())
+            await acker.drain(grace_s=grace_s, within_s=SETTLE_STOP_S_MAX, away_s=AWAY_STOP_S_MAX)
+            await _end(aborting)
             await _end(beating)
             await _end(acking)
 
@@ -160,9 +164,10 @@ class Worker:
         return fetcher, executor, heartbeater, acker
 
 
-async def _on_set(event: asyncio.Event, act: Callable[[], None]) -> None:
+async def _on_set(event: asyncio.Event, *acts: Callable[[], None]) -> None:
     await event.wait()
-    act()
+    for act in acts:
+        act()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
+
+import pytest
 
 from jobqueue.domain.errors import DatabaseUnavailable, InvalidRequest
 from jobqueue.domain.lease import Settled, Settlement
@@ -114,7 +116,7 @@ async def test_outcomes_gather_while_a_batch_is_under_way_until_the_oldest_is_du
         for event in gate.waiting:
             event.set()
         desk.engine.before("settle", None)
-        assert await desk.acker.drain(within_s=5)
+        assert await desk.acker.drain(grace_s=0, within_s=5, away_s=5)
         assert desk.engine.settle_sizes == [1, 3, SETTLE_JOBS_MAX, 100]
 
 
@@ -186,7 +188,7 @@ async def test_row_that_cannot_be_stored_fails_alone(clock: FakeClock) -> None:
         (bad,) = desk.end(1, '"poison"')
         good += desk.end(4, '"good"')
         await settle()
-        assert await desk.acker.drain(within_s=5)
+        assert await desk.acker.drain(grace_s=0, within_s=5, away_s=5)
         assert {desk.engine.job(job_id).status for job_id in good} == {"succeeded"}
         failure = desk.engine.job(bad).outcome.failure
         assert failure is not None
@@ -209,7 +211,61 @@ async def test_stale_token_is_counted_and_forgotten(clock: FakeClock) -> None:
 
 async def test_drain_says_when_it_was_not_enough(clock: FakeClock) -> None:
     async with acking(clock) as desk:
-        assert await desk.acker.drain(within_s=1)
+        assert await desk.acker.drain(grace_s=0, within_s=1, away_s=1)
         desk.engine.before("settle", Gate())
         desk.end()
-        assert not await desk.acker.drain(within_s=0.01)
+        assert not await desk.acker.drain(grace_s=0, within_s=0.01, away_s=1)
+
+
+class AwayBackend(FakeBackend):
+    """Fails every settle until told otherwise."""
+
+    is_away = True
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        if AwayBackend.is_away:
+            raise DatabaseUnavailable("away")
+        return await super().settle(settlements)
+
+
+@pytest.fixture
+def away() -> Iterator[type[AwayBackend]]:
+    yield AwayBackend
+    AwayBackend.is_away = True
+
+
+async def test_drain_gives_up_early_while_nothing_comes_through(clock: FakeClock, away: type[AwayBackend]) -> None:
+    async with acking(clock, away) as desk:
+        (job_id,) = desk.end()
+        async with asyncio.timeout(5):
+            assert not await desk.acker.drain(grace_s=0, within_s=60, away_s=0.01)
+        assert desk.engine.job(job_id).status == "leased"
+
+
+async def test_drain_tries_for_all_of_its_grace(clock: FakeClock, away: type[AwayBackend]) -> None:
+    async with acking(clock, away) as desk:
+        (job_id,) = desk.end()
+        await settle()
+        draining = asyncio.create_task(desk.acker.drain(grace_s=60, within_s=0, away_s=0))
+        for _ in range(5):
+            await clock.advance(2)
+        assert not draining.done()
+        away.is_away = False
+        await clock.advance(2)
+        assert await draining
+        assert desk.engine.job(job_id).status == "succeeded"
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+async def test_hurry_cuts_the_grace_of_a_drain(clock: FakeClock, away: type[AwayBackend], is_before: bool) -> None:
+    async with acking(clock, away) as desk:
+        desk.end()
+        await settle()
+        if is_before:
+            desk.acker.hurry()
+        draining = asyncio.create_task(desk.acker.drain(grace_s=60, within_s=60, away_s=0.01))
+        await settle()
+        if not is_before:
+            desk.acker.hurry()
+        async with asyncio.timeout(5):
+            assert not await draining

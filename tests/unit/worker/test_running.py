@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from jobqueue import Discard, Retry, Snooze
+from jobqueue.domain.errors import DatabaseUnavailable
 from jobqueue.domain.lease import Directive
 from jobqueue.domain.outcome import OutcomeKind
 from jobqueue.telemetry.events import JobsCompleted, JobsRetried, StaleWritesRefused
-from jobqueue.worker.events import HandlerLeft, LeaseLost, ThreadTimedOut
+from jobqueue.worker.events import BackendFailed, HandlerLeft, LeaseLost, ThreadTimedOut
 from jobqueue.worker.handler import Context
 from jobqueue.worker.handlers import BUILTIN
 from jobqueue.worker.registry import HandlerError, Registry
+from jobqueue.worker.runtime import AWAY_STOP_S_MAX
 from tests.fakes.backend import FakeEngine
 from tests.unit.worker.harness import working
 
@@ -518,3 +520,29 @@ async def test_claim_under_way_at_the_stop_leaves_no_lease_behind(engine: FakeEn
         go_on.set()
         await running.task
     assert engine.job(job_id).history == ["leased", "released"]
+
+
+async def test_outcome_that_cannot_be_stored_at_the_stop_is_tried_for_the_grace(engine: FakeEngine, registry: Registry) -> None:
+    registry.include(BUILTIN)
+    engine.fail("settle", *[DatabaseUnavailable("away")] * 4)
+    job_id = engine.submit("echo")
+    async with working(engine, registry, shutdown_grace_s=60) as running:
+        await running.until_told(BackendFailed)
+        await running.ends()
+    assert engine.job(job_id).status == "succeeded"
+
+
+@pytest.mark.parametrize("way", ["grace", "abort"])
+async def test_outcome_that_cannot_be_stored_holds_a_stop_up_for_the_grace_and_little_more(
+    engine: FakeEngine, registry: Registry, way: str
+) -> None:
+    registry.include(BUILTIN)
+    engine.fail("settle", *[DatabaseUnavailable("away")] * 10_000)
+    job_id = engine.submit("echo")
+    async with working(engine, registry, shutdown_grace_s=0.05 if way == "grace" else 60) as running:
+        await running.until_told(BackendFailed)
+        if way == "abort":
+            running.abort.set()
+        async with asyncio.timeout(AWAY_STOP_S_MAX + 2):
+            await running.ends()
+    assert engine.job(job_id).status == "leased"  # until the lease runs out
