@@ -59,10 +59,15 @@ def end_with_the_run() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def quiet_port() -> int:
-    """A free port below the range that clients' own ends get: a dead server's port then stays its own. Not by the seed: runs may meet."""
+def quiet_port(taken: Collection[int] = ()) -> int:
+    """A free port below the range that clients' own ends get: a dead server's port then stays its own. Not by the seed: runs may meet.
+
+    taken: those given out before, which nobody listens on yet.
+    """
     while True:
         port = random.SystemRandom().randrange(*PORTS)
+        if port in taken:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
@@ -109,7 +114,7 @@ class Deployment:
 
     def add(self, role: str, *, dsn: str, prefix: tuple[str, ...] = (), **settings: str) -> None:
         """Make one more slot of a role; nothing starts yet."""
-        arguments = ("--port", str(quiet_port())) if role == "api" else ()
+        arguments = ("--port", str(quiet_port([int(slot.arguments[1]) for slot in self.of("api")]))) if role == "api" else ()
         name = f"{role}-{len(self.of(role)) + 1}"
         self.slots.append(Slot(role, name, arguments, {"JOBQUEUE_DATABASE_URL": dsn, **settings}, prefix))
 

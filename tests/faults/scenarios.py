@@ -201,6 +201,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         workers=6,
         is_partitioned=True,
         shape=Shape(per_s=20, long=0.03, long_s=8.0),
+        tenant_caps=(0, 16),
         sometimes=("nemesis_link_down", "settle_refused", "recovered_started"),
         passes=all_of(ended_within_lease, quiet_after_healing),
     ),

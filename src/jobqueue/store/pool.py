@@ -241,7 +241,8 @@ class Database:
         wait_s = POOL_WAIT_S_MAX if self._pool.get_size() >= self.size else CONNECT_S_MAX
         asked_at = None if self.on_wait is None or self._pool.get_idle_size() else time.monotonic()
         try:
-            connection = await self._pool.acquire(timeout=wait_s)
+            async with asyncio.timeout(wait_s):  # given to acquire(), it would make a task of it before Python 3.12
+                connection = await self._pool.acquire()
         except TimeoutError as error:
             raise DatabaseUnavailable(f"no connection was free or could be made within {wait_s:g} s") from error
         except Exception as error:
