@@ -33,7 +33,8 @@ FATES: Final = ("kinds", "nexts", "attempts", "crashes", "delays_s", "errors")
 """The parameters of a settle that are null where all succeeded."""
 
 CLAIM_S_MAX: Final = 5.0
-SETTLE_S_MAX: Final = 10.0
+SETTLE_S_MAX: Final = 9.5
+"""With the wait for a connection: no call of a worker takes 10 s."""
 AGING: Final = timedelta(seconds=30)
 """How much longer than a job of the next better priority one must have waited to go first."""
 

@@ -24,7 +24,7 @@ from jobqueue.store.failures import LockNotAvailable, RolledBack, is_healthy_aft
 from jobqueue.store.statements import Statement
 
 DEADLINE_S: Final = 4.5
-"""How long one call may take; longer ones say so. With CONNECT_S_MAX before it, less than 10 s in all."""
+"""How long one call may take that does not say more. With CONNECT_S_MAX before it, less than 10 s in all; longer ones count the wait."""
 CONNECT_S_MAX: Final = 5.0
 POOL_WAIT_S_MAX: Final = 1.0
 """Waiting longer for one of the pool's connections is overload: the caller is told to come back.
@@ -227,7 +227,8 @@ class Database:
     async def _try(self, work: Callable[[Any], Awaitable[Any]], deadline_s: float) -> Any:
         for tries_left in range(TRIES_MAX - 1, -1, -1):
             try:
-                async with self._connection() as connection, _deadline(connection, deadline_s):
+                asked_at = time.monotonic()
+                async with self._connection() as connection, _deadline(connection, left_s(deadline_s, time.monotonic() - asked_at)):
                     return await work(connection)
             except LockNotAvailable:
                 raise
@@ -255,6 +256,11 @@ class Database:
         finally:
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await self._pool.release(connection)
+
+
+def left_s(deadline_s: float, waited_s: float) -> float:
+    """Say how long a call may still take that has waited for its connection: the wait counts, except against DEADLINE_S."""
+    return max(min(deadline_s, DEADLINE_S), deadline_s - waited_s)
 
 
 @contextlib.asynccontextmanager
