@@ -84,14 +84,14 @@ def test_second_dev_on_the_same_directory_or_port_is_refused(dev: Dev) -> None:
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_end_drains_stops_everything_and_keeps_the_data(directory: Path, sign: signal.Signals) -> None:
     port = take_free_port(set())
-    with running_dev(directory, port=port) as dev:
+    with running_dev(directory, port=port, JOBQUEUE_SHUTDOWN_GRACE_SECONDS="1") as dev:
         api_key, job_id = dev.api_key, dev.submit("echo", {"kept": True}, key="kept")
         dev.wait_for(job_id, "succeeded")
         running = dev.submit("sleep", {"duration": 60}, key="interrupted")
         dev.wait_for(running, "running")
         assert dev.stop(sign, within_s=10) == 0
         assert processes_of(directory) == []
-    with running_dev(directory, port=port) as dev:
+    with running_dev(directory, port=port, JOBQUEUE_SHUTDOWN_GRACE_SECONDS="1") as dev:
         assert (dev.port, dev.api_key) == (port, api_key)
         assert dev.call("GET", f"/v1/jobs/{job_id}/result").body["result"] == {"kept": True}
         assert dev.wait_for(running, "leased", "running")["attempt"] == 1  # it was given back, which costs no attempt
@@ -121,7 +121,7 @@ def test_nothing_is_left_when_dev_itself_is_killed_and_the_next_start_copes(dire
 
 
 def test_flags_set_the_workers(directory: Path) -> None:
-    with running_dev(directory, "--workers", "2", "--concurrency", "3") as dev:
+    with running_dev(directory, "--workers", "2", "--concurrency", "3", JOBQUEUE_SHUTDOWN_GRACE_SECONDS="1") as dev:
         assert len(dev.children()["worker"]) == 2
         jobs = [dev.submit("sleep", {"duration": 60}, key=f"held-{number}") for number in range(9)]
         for job_id in jobs[:6]:  # two workers of three slots; claims are in the order of submission
