@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import Final
 
 from bench import stamps
-from bench.contender import STAMP, Contender, Producer
+from bench.contender import STAMP, TENANTS, Contender, Producer
 from bench.measure import percentile
 from bench.process import Running, running
 from bench.server import Server
 
-WARM_UP: Final = 5
+WARM_UP: Final = 3 * TENANTS
+"""So that each tenant's first job, and each connection's first plan, is before what is measured."""
 PAUSE_S: Final = (0.05, 0.15)
 """Between two samples, drawn, so that the worker is idle and its timers are met at any moment."""
 START_S_MAX: Final = 30.0
