@@ -17,6 +17,7 @@ import socket
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +38,7 @@ LIFE_S_MAX: Final = 3.5
 """How long a process lives once it is ready; longer where starting one takes long."""
 CALL_S_MAX: Final = 10.0
 ROUND_S_MAX: Final = 300.0
+TELL_ROUNDS: Final = 10
 IMPATIENT_S: Final = (0.002, 0.1)
 
 
@@ -184,8 +186,9 @@ async def run(
     clients: int = CLIENTS,
     impatient: float = 0.0,
     life_s: float = LIFE_S_MAX,
+    on_round: Callable[[Storm], None] = lambda _: None,
 ) -> Storm:
-    """Storm against a migrated database; answers what happened. Raises when the promise does not hold."""
+    """Storm against a migrated database; answers what happened. Raises when the promise does not hold. on_round: after each that held."""
     storm, chance = Storm(clients, impatient, life_s), random.Random(seed)
     roles = Roles(dsn, log_dir, {"JOBQUEUE_LOG_LEVEL": "warning"})
     door = Door(roles, random.Random(seed + 1))
@@ -200,6 +203,7 @@ async def run(
                         group.create_task(be_client(door, roles, storm, random.Random(chance.random()), keys, think_s))
                 await check(dsn, storm, keys)
                 storm.rounds += 1
+                on_round(storm)
             for task in killing:
                 task.cancel()
     except TimeoutError:
@@ -207,6 +211,12 @@ async def run(
     finally:
         roles.stop()
     return storm
+
+
+def show(storm: Storm) -> None:
+    """Say how far it is, now and then."""
+    if storm.rounds % TELL_ROUNDS == 0:
+        sys.stderr.write(f"{storm.tell()}\n")
 
 
 async def main(arguments: argparse.Namespace) -> None:
@@ -224,6 +234,7 @@ async def main(arguments: argparse.Namespace) -> None:
                 clients=arguments.clients,
                 impatient=arguments.impatient,
                 life_s=arguments.life_s,
+                on_round=show,
             )
     sys.stdout.write(f"{storm.tell()}\n")
 
