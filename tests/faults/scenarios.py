@@ -88,14 +88,17 @@ def prompt_starts_again(report: Report) -> list[str]:
 
 
 def steady_through_steps(report: Report) -> list[str]:
-    """Immediate jobs do not care for the clock, and orphans come back one lease later than else at the most."""
+    """Immediate jobs do not care for the clock, and orphans come back one lease later than else at the most.
+
+    They are timed to their next start, which is later than their recovery: that is told by the server's clock, which was stepped.
+    """
     figures = report["figures"]
     unmet = []
     if figures["started_within_5_s"] < 0.9:
         unmet.append(f"{figures['started_within_5_s']:.0%} of the jobs started within 5 s, not >= 90 %")
-    found = figures["orphan_recovered_s"]
+    found = figures["orphan_started_again_s"]
     if found["n"] and found["p99"] > RECOVERY_S_MAX + LEASE_S:
-        unmet.append(f"p99 of an orphan's recovery is {found['p99']} s, not <= {RECOVERY_S_MAX + LEASE_S} s")
+        unmet.append(f"p99 of an orphan's next start is {found['p99']} s, not <= {RECOVERY_S_MAX + LEASE_S} s")
     return unmet
 
 
