@@ -46,6 +46,8 @@ def tally(function: str, old: str, new: str, meeting: str) -> Mutant:
 
 TOKEN_OF_SETTLE = " AND ((l.job_id, l.token) IN (SELECT u.id, u.tok FROM unnest(p_ids, p_tokens) u(id, tok))) IS TRUE"
 OWN_CLOCK = "__import__('datetime').datetime.fromtimestamp(self._clock.boottime(), __import__('datetime').UTC)"
+ONE_LOOK = ("FOR round IN 1 .. 5 LOOP", "FOR round IN 1 .. 1 LOOP")
+NOT_FOUND = "RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'the job moved in every look';"
 FIND_LATER = "results |= await self.find_existing(jobs, left)"
 
 MUTANTS: Final = (
@@ -255,8 +257,8 @@ MUTANTS: Final = (
     # ---------------------------------------------------------------------------------------- looks, locks, order
     Mutant(
         "cancel-looks-once",
-        "a cancel that waited looks for the job in its new place",
-        Sql("cancel_v1", (("FOR round IN 1 .. 5 LOOP", "FOR round IN 1 .. 1 LOOP"),)),
+        "a cancel that waited looks for the job in its new place, or is made again",
+        Sql("cancel_v1", (ONE_LOOK, (NOT_FOUND, "verdict := 'unknown';"))),
         pair("running: settle failed, then cancel"),
     ),
     Mutant(
@@ -275,8 +277,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "patch-looks-once",
-        "a PATCH that waited looks for the job in its new place",
-        Sql("patch_v1", (("FOR round IN 1 .. 5 LOOP", "FOR round IN 1 .. 1 LOOP"),)),
+        "a PATCH that waited looks for the job in its new place, or is made again",
+        Sql("patch_v1", (ONE_LOOK, (NOT_FOUND, "verdict := 'unknown'; RETURN;"))),
         pair("scheduled: promote, then patch priority"),
     ),
     Mutant(

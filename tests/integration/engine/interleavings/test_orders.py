@@ -12,6 +12,8 @@ from jobqueue.store.pool import Database
 from tests.engine import WAIT_S_MAX, Engine, OneConnection, outcome, request, settlement
 
 JOBS, ROUNDS = 300, 3
+SUBMITTED = 3_000
+"""A batch of few has locked all of its keys before the other one has begun."""
 
 
 async def opposed(engine: Engine, what: Sequence[Any], act: Callable[[Database, list[Any]], Awaitable[object]]) -> None:
@@ -48,7 +50,7 @@ async def test_submits_in_opposite_orders_do_not_deadlock(engine: Engine, acme: 
         await intake.store_together(asked, lock_timeout_ms=5_000, deadline_s=WAIT_S_MAX)
 
     for turn in range(ROUNDS):
-        requests = [request(key=f"{turn}-{number}") for number in range(JOBS)]
+        requests = [request(key=f"{turn}-{number}") for number in range(SUBMITTED)]
         asked = await Intake(engine.db, engine.names, defaults, wake=lambda lane: None).number(acme.tenant_id, requests)
         await opposed(engine, asked, store)
     await engine.check_counts()
