@@ -99,7 +99,7 @@ def test_a_tenant_alone_takes_all_there_is_room_for() -> None:
 def test_a_turn_names_few_tenants_and_few_lanes() -> None:
     many = rotation(*((lane(tenant), 1) for tenant in range(100)))
     assert len(many.turn(500, now_s=0.0).tenants) == TENANTS_PER_CLAIM
-    wide = rotation(*((lane(tenant, job_type=number), 1) for tenant in range(12) for number in range(25)))
+    wide = rotation(*((lane(tenant, job_type=number), 1) for tenant in range(12) for number in range(12)))
     turn = wide.turn(500, now_s=0.0)
     assert len(turn.lanes) <= LANES_PER_CLAIM
     assert len(turn.tenants) == 2
