@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench import alone, drain, facts, pickup, plots, process, submit, table, wrk
 from bench.bare import BareSql
+from bench.bare_engine import BareEngine
 from bench.bare_rows import BareRows
 from bench.contender import Contender
 from bench.ours import Jobqueue, JobqueueOverHttp
@@ -31,7 +32,7 @@ LONG_PARTS: Final = ("growth", "idle", "held", "million", "pooler")
 """Measured once, of jobqueue alone, when they are asked for."""
 HTTP_BATCHES: Final = 4
 """Connections that send batches; one alone would wait for its answer while the server waits for it."""
-PEERS: Final = (PgQueuer.name, BareSql.name, BareRows.name)
+PEERS: Final = (PgQueuer.name, BareEngine.name, BareSql.name, BareRows.name)
 PEERS_OF: Final[Mapping[str, Callable[[], Contender]]] = {
     "procrastinate": Procrastinate, "awa-pg": AwaPg, "graphile-worker": GraphileWorker, "pg-boss": PgBoss,
 }  # fmt: skip
@@ -130,7 +131,9 @@ def make_parts(server: Server, arguments: argparse.Namespace, series: dict[str, 
         Part("bulk", partial(submit.in_batches, seconds=arguments.seconds), [ours, peer, *others, bare, rows]),
         Part("bulk", partial(submit.in_batches, seconds=arguments.seconds, clients=HTTP_BATCHES), [http]),
         Part("import", partial(submit.as_a_file, rows=arguments.rows), [http, bare, rows]),
-        Part("drain", partial(drain.drain, jobs=arguments.jobs, over_time=series["over_time"]), [ours, peer, *drainers, bare]),
+        Part(
+            "drain", partial(drain.drain, jobs=arguments.jobs, over_time=series["over_time"]), [ours, peer, *drainers, BareEngine(), bare]
+        ),
         Part("pickup", partial(pickup.pick_up, samples=arguments.samples), [http, ours, peer, *others]),
         *(Part(name, measure, [ours], is_once=True) for name, measure in alone.parts(series["over_size"]).items()),
     ]
