@@ -321,6 +321,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         ),
         seconds=600,
         workers=6,
+        tenant_caps=(0, 16, 8, 6),
         snapshot_every_s=2.0,
         worker_settings={"JOBQUEUE_FAULTS_POINTS": '{"claim.after": ["kill", 0.001], "settle.before": ["kill", 0.001]}'},
         may_end_with=(-9,),
