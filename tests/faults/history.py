@@ -82,6 +82,7 @@ class Params:
 
     seed: int = 0
     lease_s: float = 5.0
+    cancel_grace_s: float = 2.0
     crashes_max: int = 3
     tenant_caps: dict[str, int] = field(default_factory=dict)
     clock_offset_ns: int = 0

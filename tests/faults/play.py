@@ -136,6 +136,7 @@ async def play(
     params = Params(
         seed=seed,
         lease_s=lease_s,
+        cancel_grace_s=float(deployment.settings["JOBQUEUE_CANCEL_GRACE_SECONDS"]),
         crashes_max=int(deployment.settings["JOBQUEUE_MAX_CRASHES"]),
         tenant_caps={str(tenant): cap for tenant, cap in zip(keys, scenario.tenant_caps, strict=True)},
         clock_offset_ns=offset_ns,

@@ -194,6 +194,29 @@ def three_handlers(story: Story) -> None:
         story.settle(32.1, f"j{number}", f"t{number}", f"r{number}")
 
 
+def cancelled_beside(*, third_at: float) -> Callable[[Story], None]:
+    """Two runs whose worker is killed, one of them asked at 31.5 to be cancelled, which gives it until 33.5; and a third run."""
+
+    def tell(story: Story) -> None:
+        for number, worker in ((5, "w5"), (6, "w5"), (7, "w7")):
+            at = third_at if worker == "w7" else 31
+            story.submit(30, f"j{number}", status="cancelled" if number == 6 else "succeeded")
+            story.claim(at, f"j{number}", f"t{number}", process=worker)
+            story.run(at + 0.1, f"j{number}", f"t{number}", f"r{number}", until=None if worker == "w5" else at + 0.2, process=worker)
+        story.call(31.5, "cancel", {"job": "j6"}, "ok", {"code": 202}, "client")
+        story.move(
+            33.6, REAPER, "j6", ("lease", "D", {"token": "t6", "attempt": 1, "detail": "started"}),
+            ("outcome", "I", {"detail": "cancelled"}), ("ended", "I", {"attempt": 1, "detail": "cancelled"}),
+        )  # fmt: skip
+        story.settle(third_at + 0.3, "j7", "t7", "r7", process="w7")
+        story.recover(36.1, "j5", "t5")
+        story.claim(37, "j5", "t8", attempt=2, crashes=1, process="w7")
+        story.run(37.1, "j5", "t8", "r8", until=38, process="w7")
+        story.settle(38.1, "j5", "t8", "r8", attempt=2, process="w7")
+
+    return tell
+
+
 def snapshot_short(story: Story) -> None:
     story.note(22, "snapshot", jobs=2, placed=1)
 
@@ -290,7 +313,7 @@ ANOMALIES: dict[str, list[Callable[[Story], None]]] = {
     "overlap": [starts_too_soon],
     "run_without_lease": [under_no_lease],
     "tenant_limit": [three_leases],
-    "tenant_limit_seen": [three_handlers],
+    "tenant_limit_seen": [three_handlers, cancelled_beside(third_at=33)],
     "conservation": [snapshot_short],
     "misplaced": [in_two_places],
     "attempts": [attempt_not_counted, attempt_given_back],
@@ -345,6 +368,13 @@ def test_a_control_that_shows_nothing_fails() -> None:
 
 def test_a_worker_that_overlaps_outside_its_lease_is_counted_and_allowed() -> None:
     assert judge(plain().history()).counters["overlap_outside_lease"] == 1
+
+
+def test_a_cancelled_run_holds_its_place_until_the_grace_is_over() -> None:
+    story = plain()
+    cancelled_beside(third_at=34)(story)
+    verdict = judge(story.history())
+    assert verdict.code == PASSED, verdict.as_text()
 
 
 def written(story: Story, directory: Path) -> Path:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults import idempotency_storm
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 async def test_one_job_a_key_while_both_api_processes_are_killed_at_random(database: str, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.faults.checks.runs import windows
+from tests.faults.checks.runs import Window, windows
 from tests.faults.findings import Finding
 from tests.faults.history import History
 
@@ -24,18 +24,19 @@ def tenant_limit(history: History) -> Iterator[Finding]:
 def tenant_limit_seen(history: History) -> Iterator[Finding]:
     """More runs of a tenant at once than it may have, as seen by the handlers, inside valid windows."""
     caps = {int(tenant): cap for tenant, cap in history.params.tenant_caps.items()}
-    steps: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    running: dict[int, list[Window]] = defaultdict(list)
+    over: set[int] = set()
     for window in windows(history):
         row = history.rows.get(window.job)
-        if row is not None and caps.get(row.tenant, 0) and window.valid_until_ns > window.start_ns:
-            steps[row.tenant] += [(window.start_ns, 1), (window.valid_until_ns, -1)]
-    for tenant, changes in steps.items():
-        running = most = 0
-        for _, step in sorted(changes):  # an end at the same moment comes first
-            running += step
-            most = max(most, running)
-        if most > caps[tenant]:
-            yield Finding("tenant_limit_seen", f"tenant {tenant}: {most} handlers at once, {caps[tenant]} allowed")
+        if row is None or not caps.get(row.tenant, 0) or window.valid_until_ns <= window.start_ns:
+            continue
+        beside = [run for run in running[row.tenant] if run.valid_until_ns > window.start_ns]
+        running[row.tenant] = [*beside, window]
+        if len(beside) >= caps[row.tenant] and row.tenant not in over:
+            over.add(row.tenant)
+            runs = "; ".join(f"{run.process} job {run.job} from {run.start_ns} to {run.valid_until_ns}" for run in running[row.tenant])
+            said = f"tenant {row.tenant}: {len(beside) + 1} handlers at once, {caps[row.tenant]} allowed: {runs}"
+            yield Finding("tenant_limit_seen", said)
 
 
 def conservation(history: History) -> Iterator[Finding]:

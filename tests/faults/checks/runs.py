@@ -2,11 +2,13 @@
 
 A run may be alive when the next one starts: its worker was stopped, or cut off, and cannot know. That is what "at least once" allows.
 What must not happen is an overlap inside both windows: from the start to the end, but no longer than a lease length after the worker last
-asked (claimed, or sent a beat that was answered ok), and no longer than it held on to it (sent a settle).
+asked (claimed, or sent a beat that was answered ok), no longer than it held on to it (sent a settle), and, of a job that ended cancelled,
+no longer than the grace after somebody first asked for that: then the reaper fences it off, lease or not.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +21,8 @@ NS_PER_S = 1_000_000_000
 
 @dataclass(slots=True)
 class Window:
-    """One run. trusted_until_ns: how long its lease could be trusted; until_ns: the same, but only until its holder sent a settle;
-    end_ns: when the handler ended, as far as it said so.
+    """One run. trusted_until_ns: how long its lease could be trusted; until_ns: the same, but only until its holder sent a settle, or a
+    cancel's grace was over; end_ns: when the handler ended, as far as it said so.
     """
 
     job: str
@@ -47,6 +49,7 @@ def windows(history: History) -> list[Window]:
     for call in history.calls("settle"):
         for _, token, _ in call.invoke.data["items"]:
             until[token] = min(until.get(token, call.invoke.at_ns), call.invoke.at_ns)
+    fenced = _fenced(history)
     ends = {op.data["run"]: op.at_ns for op in history.notes("end")}
     return [
         Window(
@@ -57,11 +60,23 @@ def windows(history: History) -> list[Window]:
             start.process,
             start.at_ns,
             ends.get(start.data["run"]),
-            until.get(start.data["token"], start.at_ns),
+            min(until.get(start.data["token"], start.at_ns), fenced.get(start.data["job"], sys.maxsize)),
             trusted.get(start.data["token"], start.at_ns),
         )
         for start in history.notes("start")
     ]
+
+
+def _fenced(history: History) -> dict[str, int]:
+    """By job that ended cancelled: from when the reaper may have fenced its run off."""
+    grace_ns = round(history.params.cancel_grace_s * NS_PER_S)
+    found: dict[str, int] = {}
+    for call in history.calls("cancel"):
+        job = call.invoke.data["job"]
+        row = history.rows.get(job)
+        if row is not None and row.status == "cancelled":
+            found.setdefault(job, call.invoke.at_ns + grace_ns)
+    return found
 
 
 def _last_asked(history: History) -> dict[str, int]:
