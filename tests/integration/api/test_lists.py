@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -52,8 +53,8 @@ def matches(job: Known, query: Query) -> bool:
     return (
         tags <= job.tags
         and all(getattr(job, name) in values for name, values in asked.items())
-        and (after is None or job.created_at.isoformat() >= after[0])
-        and (before is None or job.created_at.isoformat() < before[0])
+        and (after is None or job.created_at >= datetime.fromisoformat(after[0]))
+        and (before is None or job.created_at < datetime.fromisoformat(before[0]))
     )
 
 
